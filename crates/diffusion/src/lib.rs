@@ -1,0 +1,1 @@
+//! Noise schedules, samplers, DDIM inversion, guidance and initial noise of diffusion models.

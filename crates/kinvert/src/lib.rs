@@ -1,0 +1,1 @@
+//! Motion customization of video.

@@ -1,0 +1,1 @@
+//! The sprite world and the small built-in model.

@@ -1,0 +1,1 @@
+//! Clips in and out: decode, resize, encode, contact sheets, GIF.
