@@ -1,0 +1,4 @@
+//! Layers that several networks share.
+
+pub mod resample;
+pub mod resnet;
