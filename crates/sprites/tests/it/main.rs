@@ -1,0 +1,5 @@
+//! The renderer against the recorded clip, laws of the world, and how well sprites are found.
+
+mod recorded;
+mod tracking;
+mod world;
