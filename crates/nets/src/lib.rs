@@ -1,1 +1,21 @@
 //! The networks of published text-to-video models, exactly as published, and loading them.
+//!
+//! Nothing here knows of motion embeddings: a temporal transformer takes an optional modulation for its
+//! site, and whoever wants one supplies it.
+
+pub mod autoencoder_kl;
+pub mod clip;
+pub mod error;
+pub mod files;
+pub mod layers;
+pub mod unet3d;
+pub mod weights;
+
+pub use autoencoder_kl::{AutoencoderKL, AutoencoderKLConfig, Posterior};
+pub use clip::{
+    CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, ImagePreprocessor,
+};
+pub use error::{Error, KeyFaults};
+pub use files::{EmbeddedFiles, ModelFiles};
+pub use unet3d::{UNet3DCondition, UNet3DConditionConfig};
+pub use weights::{KeyMap, Weights, weight_files};

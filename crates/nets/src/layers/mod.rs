@@ -1,4 +1,8 @@
 //! Layers that several networks share.
 
+pub mod attention;
+pub mod norm;
 pub mod resample;
 pub mod resnet;
+pub mod temporal;
+pub mod transformer_2d;

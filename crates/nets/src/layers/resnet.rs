@@ -8,6 +8,8 @@ use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d
 use burn::prelude::*;
 use burn::tensor::activation::silu;
 
+use crate::layers::norm::group_norm;
+
 /// Sizes of a [`ResnetBlock2D`].
 #[derive(Config, Debug)]
 pub struct ResnetBlock2DConfig {
@@ -49,8 +51,7 @@ impl ResnetBlock2DConfig {
                 .map(|channels| LinearConfig::new(channels, self.out_channels).init(device)),
             norm2: norm(self.out_channels),
             conv2: conv3x3([self.out_channels, self.out_channels]),
-            conv_shortcut: (self.in_channels != self.out_channels)
-                .then(|| shortcut().init(device)),
+            conv_shortcut: (self.in_channels != self.out_channels).then(|| shortcut().init(device)),
         }
     }
 }
@@ -78,7 +79,9 @@ impl<B: Backend> ResnetBlock2D<B> {
             Some(conv) => conv.forward(hidden_states.clone()),
             None => hidden_states.clone(),
         }; // [images, out_channels, height, width]
-        let hidden_states = self.conv1.forward(silu(self.norm1.forward(hidden_states)));
+        let hidden_states = self
+            .conv1
+            .forward(silu(group_norm(&self.norm1, hidden_states)));
         let hidden_states = match (&self.time_emb_proj, temb) {
             (Some(proj), Some(temb)) => {
                 let temb = proj.forward(silu(temb)); // [images, out_channels]
@@ -88,7 +91,9 @@ impl<B: Backend> ResnetBlock2D<B> {
             (Some(_), None) => panic!("this residual block needs a time embedding"),
             (None, Some(_)) => panic!("this residual block takes no time embedding"),
         };
-        let hidden_states = self.conv2.forward(silu(self.norm2.forward(hidden_states)));
+        let hidden_states = self
+            .conv2
+            .forward(silu(group_norm(&self.norm2, hidden_states)));
         residual + hidden_states
     }
 }
