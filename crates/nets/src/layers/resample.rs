@@ -104,9 +104,10 @@ impl<B: Backend> Upsample2D<B> {
 /// Resizes `[images, channels, height, width]` to `size`: output row `y` is input row
 /// `floor(y * height_in / height_out)`, and so for columns, as PyTorch's `interpolate(mode="nearest")`.
 ///
-/// Burn's own `interpolate` does the same in a fifth of the time on the CPU, but its gradient on GPUs (0.21)
-/// reads the wrong elements wherever channels are processed several at a time. Backends that may ask for a
-/// gradient therefore pick columns, then rows.
+/// Burn's own `interpolate` does the same in a fifth of the time on the CPU. Its gradient kernel for GPUs (0.21),
+/// by its source, indexes vectors of channels as if they were single elements, which goes wrong where
+/// channels lie innermost in memory, as convolutions leave them. Backends that may ask for a gradient
+/// therefore pick columns, then rows.
 fn interpolate_nearest<B: Backend>(images: Tensor<B, 4>, size: [usize; 2]) -> Tensor<B, 4> {
     let device = images.device();
     if B::ad_enabled(&device) {
