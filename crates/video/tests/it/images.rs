@@ -41,9 +41,9 @@ fn a_gif_of_many_colours_stays_close() {
     let path = folder.path().join("clip.gif");
     let clip = ramp(64, 64, 4, 8.0);
     write_gif(&clip, &path).unwrap();
-    // Over a thousand colours a frame; measured 37 dB.
+    // Over a thousand colours a frame; measured 39.8 dB.
     let (_, worst) = mean_and_worst_psnr(&read(&path), &clip);
-    assert!(worst > 35.0, "{worst} dB");
+    assert!(worst > 39.0, "{worst} dB");
 }
 
 #[test]
