@@ -19,6 +19,7 @@
 
 mod error;
 mod look;
+pub mod model;
 mod path;
 mod scene;
 pub mod track;

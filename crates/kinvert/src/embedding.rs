@@ -1,0 +1,303 @@
+//! Motion embeddings as plain numbers: what a motion file holds, and how they are resampled and debiased.
+//!
+//! Source: *Motion Inversion for Video Customization* (arXiv:2403.20193v2), Eq. 3 and 5. An embedding has the
+//! shape `[positions, frames, channels]`; a query-key embedding has one position that stands for all, a value
+//! embedding one per cell of its site's grid, row by row.
+
+use serde::{Deserialize, Serialize};
+
+/// One embedding, `[positions, frames, channels]`, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding {
+    shape: [usize; 3],
+    values: Vec<f32>,
+}
+
+/// The embeddings of one site.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SiteEmbeddings {
+    /// The site: the block's path in the published checkpoint.
+    pub site: String,
+    /// Rows and columns of the grid that the value embeddings belong to.
+    pub grid: [usize; 2],
+    /// Motion Query-Key embedding, shared by both attentions of the block.
+    pub query_key: Embedding,
+    /// Motion Value embeddings of `attn1` and `attn2`.
+    pub values: [Embedding; 2],
+}
+
+/// What is done to value embeddings before they are used, so that appearance which all frames share cancels
+/// (Eq. 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Debias {
+    /// Each frame minus the frame before it; the first as it is.
+    #[default]
+    Difference,
+    /// Each frame minus the mean of all frames.
+    Normalize,
+    /// As they are.
+    None,
+}
+
+impl Embedding {
+    /// All zeros: the start of learning, with which the network is the plain one.
+    pub fn zeros(shape: [usize; 3]) -> Self {
+        Self {
+            shape,
+            values: vec![0.0; shape.iter().product()],
+        }
+    }
+
+    /// An embedding from its values.
+    ///
+    /// # Panics
+    /// If the number of values is not that of the shape.
+    pub fn new(shape: [usize; 3], values: Vec<f32>) -> Self {
+        assert_eq!(
+            values.len(),
+            shape.iter().product::<usize>(),
+            "number of values for {shape:?}"
+        );
+        Self { shape, values }
+    }
+
+    /// `[positions, frames, channels]`.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// Number of frames.
+    pub fn frames(&self) -> usize {
+        self.shape[1]
+    }
+
+    /// The values, row-major.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Removes what all frames share; see [`Debias`].
+    pub fn debiased(&self, debias: Debias) -> Self {
+        match debias {
+            Debias::None => self.clone(),
+            Debias::Difference => self.map_frames(|frame, at| {
+                let (now, before) = (at(frame), frame.checked_sub(1).map_or(0.0, at));
+                now - before
+            }),
+            Debias::Normalize => {
+                let frames = self.frames();
+                self.map_frames(|frame, at| {
+                    let mean = (0..frames).map(|i| f64::from(at(i))).sum::<f64>() / frames as f64;
+                    (f64::from(at(frame)) - mean) as f32
+                })
+            }
+        }
+    }
+
+    /// Every value times a factor.
+    pub fn scaled(&self, factor: f32) -> Self {
+        Self {
+            shape: self.shape,
+            values: self.values.iter().map(|value| value * factor).collect(),
+        }
+    }
+
+    /// Linear interpolation along the frames, as PyTorch's `interpolate(mode="linear",
+    /// align_corners=False)`: frame centres lie at halves, and beyond the first and last the ends are held.
+    ///
+    /// # Panics
+    /// If `frames` is zero.
+    pub fn with_frames(&self, frames: usize) -> Self {
+        assert!(frames > 0, "no frames to interpolate to");
+        if frames == self.frames() {
+            return self.clone();
+        }
+        let [positions, _, channels] = self.shape;
+        let taps = linear_taps(self.frames(), frames);
+        let mut values = Vec::with_capacity(positions * frames * channels);
+        for position in 0..positions {
+            for &(low, high, weight) in &taps {
+                values.extend((0..channels).map(|channel| {
+                    let (a, b) = (
+                        self.at(position, low, channel),
+                        self.at(position, high, channel),
+                    );
+                    a + (b - a) * weight
+                }));
+            }
+        }
+        Self {
+            shape: [positions, frames, channels],
+            values,
+        }
+    }
+
+    /// Bilinear interpolation over the grid of positions, as PyTorch's `interpolate(mode="bilinear",
+    /// align_corners=False)`. An embedding with a single position stands for any grid and stays as it is.
+    ///
+    /// # Panics
+    /// If the positions are not those of `from`, or `to` is empty.
+    pub fn with_grid(&self, from: [usize; 2], to: [usize; 2]) -> Self {
+        let [positions, frames, channels] = self.shape;
+        if positions == 1 || from == to {
+            return self.clone();
+        }
+        assert_eq!(positions, from[0] * from[1], "positions of a {from:?} grid");
+        assert!(to[0] > 0 && to[1] > 0, "no grid to interpolate to");
+        let (rows, columns) = (linear_taps(from[0], to[0]), linear_taps(from[1], to[1]));
+        let mut values = Vec::with_capacity(to[0] * to[1] * frames * channels);
+        for &(top, bottom, down) in &rows {
+            for &(left, right, across) in &columns {
+                for frame in 0..frames {
+                    values.extend((0..channels).map(|channel| {
+                        let at = |row: usize, column: usize| {
+                            self.at(row * from[1] + column, frame, channel)
+                        };
+                        let above = at(top, left) + (at(top, right) - at(top, left)) * across;
+                        let below =
+                            at(bottom, left) + (at(bottom, right) - at(bottom, left)) * across;
+                        above + (below - above) * down
+                    }));
+                }
+            }
+        }
+        Self {
+            shape: [to[0] * to[1], frames, channels],
+            values,
+        }
+    }
+
+    /// The first frames alone.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn first_frames(&self, frames: usize) -> Self {
+        assert!(
+            frames <= self.frames(),
+            "{frames} of {} frames",
+            self.frames()
+        );
+        let [positions, had, channels] = self.shape;
+        let kept = self
+            .values
+            .chunks(had * channels)
+            .flat_map(|rows| &rows[..frames * channels]);
+        Self {
+            shape: [positions, frames, channels],
+            values: kept.copied().collect(),
+        }
+    }
+
+    fn at(&self, position: usize, frame: usize, channel: usize) -> f32 {
+        self.values[(position * self.shape[1] + frame) * self.shape[2] + channel]
+    }
+
+    /// A new value for every element, from the values of all frames at its position and channel.
+    fn map_frames(&self, value: impl Fn(usize, &dyn Fn(usize) -> f32) -> f32) -> Self {
+        let [positions, frames, channels] = self.shape;
+        let mut values = Vec::with_capacity(self.values.len());
+        for position in 0..positions {
+            for frame in 0..frames {
+                for channel in 0..channels {
+                    values.push(value(frame, &|frame| self.at(position, frame, channel)));
+                }
+            }
+        }
+        Self {
+            shape: self.shape,
+            values,
+        }
+    }
+}
+
+/// For each of `to` output samples: the two input samples around it and the weight of the second.
+fn linear_taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+    let last = from - 1;
+    (0..to)
+        .map(|i| {
+            let centre = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, last as f64);
+            let low = centre.floor() as usize;
+            (low, (low + 1).min(last), (centre - low as f64) as f32)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ramp(shape: [usize; 3]) -> Embedding {
+        let count: usize = shape.iter().product();
+        Embedding::new(shape, (0..count).map(|i| (i * i % 17) as f32).collect())
+    }
+
+    #[test]
+    fn difference_keeps_the_first_frame() {
+        let embedding = Embedding::new([1, 3, 2], vec![1.0, 10.0, 4.0, 20.0, 9.0, 40.0]);
+        let expected = [1.0, 10.0, 3.0, 10.0, 5.0, 20.0];
+        assert_eq!(embedding.debiased(Debias::Difference).values(), expected);
+    }
+
+    #[test]
+    fn normalize_leaves_a_mean_of_zero() {
+        let embedding = ramp([2, 4, 3]).debiased(Debias::Normalize);
+        for position in 0..2 {
+            for channel in 0..3 {
+                let sum: f32 = (0..4)
+                    .map(|frame| embedding.at(position, frame, channel))
+                    .sum();
+                assert!(sum.abs() < 1e-5, "{sum}");
+            }
+        }
+    }
+
+    #[test]
+    fn interpolation_follows_pytorchs_convention() {
+        // torch.nn.functional.interpolate(torch.tensor([[[0., 1., 4., 9.]]]), 6, mode="linear")
+        let embedding = Embedding::new([1, 4, 1], vec![0.0, 1.0, 4.0, 9.0]);
+        let expected = [0.0, 0.5, 1.5, 3.5, 6.5, 9.0];
+        for (found, expected) in embedding.with_frames(6).values().iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
+        // torch.nn.functional.interpolate(torch.tensor([[[[0., 2.], [4., 8.]]]]), (2, 3), mode="bilinear")
+        let embedding = Embedding::new([4, 1, 1], vec![0.0, 2.0, 4.0, 8.0]);
+        assert_eq!(
+            embedding.with_grid([2, 2], [2, 3]).values(),
+            [0.0, 1.0, 2.0, 4.0, 6.0, 8.0]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn resampling_to_the_same_size_is_the_identity(rows in 1usize..4, columns in 1usize..4, frames in 1usize..6) {
+            let embedding = ramp([rows * columns, frames, 3]);
+            prop_assert_eq!(&embedding.with_frames(frames), &embedding);
+            prop_assert_eq!(&embedding.with_grid([rows, columns], [rows, columns]), &embedding);
+        }
+
+        #[test]
+        fn resampling_stays_within_the_range_and_keeps_constants(frames in 1usize..6, to in 1usize..12) {
+            let embedding = ramp([2, frames, 2]).with_frames(to);
+            prop_assert!(embedding.values().iter().all(|v| (0.0..=16.0).contains(v)));
+            let constant = Embedding::new([1, frames, 1], vec![3.5; frames]).with_frames(to);
+            prop_assert!(constant.values().iter().all(|v| *v == 3.5));
+        }
+
+        #[test]
+        fn sums_of_differences_give_the_embedding_back(frames in 1usize..6) {
+            let embedding = ramp([2, frames, 3]);
+            let difference = embedding.debiased(Debias::Difference);
+            for position in 0..2 {
+                for channel in 0..3 {
+                    let mut sum = 0.0;
+                    for frame in 0..frames {
+                        sum += difference.at(position, frame, channel);
+                        prop_assert_eq!(sum, embedding.at(position, frame, channel));
+                    }
+                }
+            }
+        }
+    }
+}

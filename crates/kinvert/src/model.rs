@@ -1,0 +1,130 @@
+//! A base model on whichever device, without the engine's type parameters: what most callers want.
+
+use std::path::Path;
+
+use burn::tensor::backend::AutodiffBackend;
+use kinvert_nets::ModelFiles;
+use kinvert_nets::unet3d::TemporalSite;
+use kinvert_video::Clip;
+
+use crate::device::{Device, with_backend};
+use crate::error::Error;
+use crate::motion::{ModelId, Motion};
+use crate::pipeline::Pipeline;
+use crate::progress::Progress;
+use crate::settings::{GenerationSettings, InversionSettings, Recommendations};
+
+/// A loaded base model that learns and replays motions. Methods are those of [`Pipeline`].
+pub trait MotionModel {
+    /// What identifies the model.
+    fn id(&self) -> &ModelId;
+
+    /// What the model's folder recommends; the published settings if it says nothing.
+    fn recommendations(&self) -> &Recommendations;
+
+    /// Every site of the network.
+    fn sites(&self) -> Vec<TemporalSite>;
+
+    /// Frames that clips of this model have at most, unless asked otherwise.
+    fn frames(&self) -> usize;
+
+    /// Frames per second that clips of this model have.
+    fn fps(&self) -> f64;
+
+    /// Width and height to learn at, for a clip of the given width and height.
+    fn size_for(&self, size: [usize; 2]) -> [usize; 2];
+
+    /// Learns the motion of a clip; see [`Pipeline::invert`].
+    ///
+    /// # Errors
+    /// As [`Pipeline::invert`].
+    fn invert(
+        &self,
+        clip: &Clip,
+        caption: &str,
+        settings: &InversionSettings,
+        workspace: Option<&Path>,
+        progress: &mut dyn Progress,
+    ) -> Result<Motion, Error>;
+
+    /// Generates a clip; see [`Pipeline::generate`].
+    ///
+    /// # Errors
+    /// As [`Pipeline::generate`].
+    fn generate(
+        &self,
+        motion: Option<&Motion>,
+        prompt: &str,
+        seed: u64,
+        settings: &GenerationSettings,
+        progress: &mut dyn Progress,
+    ) -> Result<Clip, Error>;
+
+    /// Refuses a motion that was learned on another model.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`].
+    fn check_origin(&self, motion: &Motion) -> Result<(), Error>;
+}
+
+/// Loads a text-to-video model folder (or the built-in model's files) onto a device.
+///
+/// # Errors
+/// As [`Pipeline::load`].
+pub fn load_model(files: &ModelFiles, device: Device) -> Result<Box<dyn MotionModel>, Error> {
+    with_backend!(device, |B, device| Ok(Box::new(Pipeline::<B>::load(
+        files, &device
+    )?)))
+}
+
+impl<B: AutodiffBackend> MotionModel for Pipeline<B> {
+    fn id(&self) -> &ModelId {
+        Pipeline::id(self)
+    }
+
+    fn recommendations(&self) -> &Recommendations {
+        Pipeline::recommendations(self)
+    }
+
+    fn sites(&self) -> Vec<TemporalSite> {
+        Pipeline::sites(self)
+    }
+
+    fn frames(&self) -> usize {
+        Pipeline::frames(self)
+    }
+
+    fn fps(&self) -> f64 {
+        Pipeline::fps(self)
+    }
+
+    fn size_for(&self, size: [usize; 2]) -> [usize; 2] {
+        Pipeline::size_for(self, size)
+    }
+
+    fn invert(
+        &self,
+        clip: &Clip,
+        caption: &str,
+        settings: &InversionSettings,
+        workspace: Option<&Path>,
+        progress: &mut dyn Progress,
+    ) -> Result<Motion, Error> {
+        Pipeline::invert(self, clip, caption, settings, workspace, progress)
+    }
+
+    fn generate(
+        &self,
+        motion: Option<&Motion>,
+        prompt: &str,
+        seed: u64,
+        settings: &GenerationSettings,
+        progress: &mut dyn Progress,
+    ) -> Result<Clip, Error> {
+        Pipeline::generate(self, motion, prompt, seed, settings, progress)
+    }
+
+    fn check_origin(&self, motion: &Motion) -> Result<(), Error> {
+        Pipeline::check_origin(self, motion)
+    }
+}

@@ -1,0 +1,465 @@
+//! The motion file: what was learned from one clip, and where it came from.
+//!
+//! A motion file is a safetensors file, named `*.motion.safetensors`. For every site it holds
+//! `{site}.query_key` `[1, frames, channels]` and `{site}.attn1.value`, `{site}.attn2.value`
+//! `[rows * columns, frames, channels]`; besides, `inverted_latents` `[1, channels, frames, height, width]`
+//! (the noise from which the clip would come) and `preview` `[height, width, 3]` (a few frames of the clip).
+//! The header's `kinvert.motion` entry is [`MotionMetadata`] as JSON.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use burn::tensor::{bf16, f16};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use crate::atomic::write_file;
+use crate::embedding::{Embedding, SiteEmbeddings};
+use crate::error::Error;
+use crate::settings::InversionSettings;
+
+/// The entry of the header that makes a safetensors file a motion file.
+const METADATA_KEY: &str = "kinvert.motion";
+
+/// Version of the format that is written; older ones are read, newer ones refused.
+const FORMAT_VERSION: u32 = 1;
+
+/// Bounds on what is read. A motion of 24 frames at 576x320 has about 90 MB.
+const MAX_FILE_BYTES: u64 = 4 << 30;
+const MAX_SITES: usize = 1024;
+
+/// A learned motion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Motion {
+    /// Where it came from.
+    pub metadata: MotionMetadata,
+    /// The embeddings, in the order of the network's forward pass.
+    pub sites: Vec<SiteEmbeddings>,
+    /// The reference's latents after DDIM inversion, `[1, channels, frames, height, width]`.
+    pub inverted_latents: Option<Array<f32>>,
+    /// A few frames of the reference side by side, `[height, width, 3]`, RGB.
+    pub preview: Option<Array<u8>>,
+}
+
+/// Numbers with a shape, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array<T> {
+    /// Length of every axis.
+    pub shape: Vec<usize>,
+    /// As many values as the shape says.
+    pub values: Vec<T>,
+}
+
+/// What made a motion.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MotionMetadata {
+    /// Version of the file format.
+    pub format_version: u32,
+    /// Version of the program.
+    pub kinvert_version: String,
+    /// The base model.
+    pub model: ModelId,
+    /// Frames the motion was learned from.
+    pub frames: usize,
+    /// Width and height in pixels that it was learned at.
+    pub size: [usize; 2],
+    /// Frames per second of those frames.
+    pub fps: f64,
+    /// What the reference was said to show.
+    pub caption: String,
+    /// SHA-256 of the reference's frames as they were used (size, then RGB bytes), hexadecimal.
+    pub reference_sha256: String,
+    /// How it was learned.
+    pub settings: InversionSettings,
+    /// Loss of every step.
+    pub losses: Vec<f32>,
+    /// Rows and columns of every site's grid.
+    pub grids: BTreeMap<String, [usize; 2]>,
+}
+
+/// A base model: its name for people, and the hash that identifies it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelId {
+    /// Name or folder.
+    pub name: String,
+    /// SHA-256 over the configuration and weights of the parts that make clips, hexadecimal; empty if it is
+    /// not known.
+    pub sha256: String,
+}
+
+impl ModelId {
+    /// The first digits of the hash, enough to tell models apart.
+    pub fn short_hash(&self) -> &str {
+        self.sha256.get(..12).unwrap_or(if self.sha256.is_empty() {
+            "unknown"
+        } else {
+            &self.sha256
+        })
+    }
+}
+
+impl Motion {
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written whole; then nothing is at `path` that was not there before.
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        write_file(path, &self.to_bytes())
+    }
+
+    /// The file's contents.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+        let mut add_f32 = |name: String, shape: &[usize], values: &[f32]| {
+            let bytes = values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
+            tensors.push((name, Dtype::F32, shape.to_vec(), bytes));
+        };
+        for site in &self.sites {
+            let named = [
+                (format!("{}.query_key", site.site), &site.query_key),
+                (format!("{}.attn1.value", site.site), &site.values[0]),
+                (format!("{}.attn2.value", site.site), &site.values[1]),
+            ];
+            for (name, embedding) in named {
+                add_f32(name, &embedding.shape(), embedding.values());
+            }
+        }
+        if let Some(latents) = &self.inverted_latents {
+            add_f32("inverted_latents".into(), &latents.shape, &latents.values);
+        }
+        if let Some(preview) = &self.preview {
+            tensors.push((
+                "preview".into(),
+                Dtype::U8,
+                preview.shape.clone(),
+                preview.values.clone(),
+            ));
+        }
+        let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
+            let view = TensorView::new(*dtype, shape.clone(), bytes)
+                .expect("every array has as many values as its shape says");
+            (name.as_str(), view)
+        });
+        let metadata = serde_json::to_string(&self.metadata)
+            .expect("metadata has string keys and finite numbers");
+        let header = HashMap::from([(METADATA_KEY.to_string(), metadata)]);
+        safetensors::serialize(views, Some(header)).expect("names and shapes are valid")
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read; [`Error::MotionFile`] if it is something else, damaged, written by
+    /// a newer version, or holds a value that is not finite.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let size = std::fs::metadata(path).map_err(Error::reading(path))?.len();
+        let unusable = |reason: String| Error::MotionFile {
+            path: path.to_path_buf(),
+            reason,
+        };
+        if size > MAX_FILE_BYTES {
+            return Err(unusable(format!(
+                "it has {size} bytes, expected at most {MAX_FILE_BYTES}"
+            )));
+        }
+        let bytes = std::fs::read(path).map_err(Error::reading(path))?;
+        Self::from_bytes(&bytes).map_err(unusable)
+    }
+
+    /// Parses a file's contents; the error is the reason why they are unusable.
+    fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let (_, header) =
+            SafeTensors::read_metadata(bytes).map_err(|e| format!("no safetensors file: {e}"))?;
+        let tensors =
+            SafeTensors::deserialize(bytes).map_err(|e| format!("no safetensors file: {e}"))?;
+        let metadata = header
+            .metadata()
+            .as_ref()
+            .and_then(|entries| entries.get(METADATA_KEY));
+        let metadata = metadata.ok_or(format!("its header has no `{METADATA_KEY}` entry"))?;
+        let version: FormatVersion =
+            serde_json::from_str(metadata).map_err(|e| format!("its metadata: {e}"))?;
+        if version.format_version > FORMAT_VERSION {
+            return Err(format!(
+                "its format version is {}, this program reads up to {FORMAT_VERSION}",
+                version.format_version
+            ));
+        }
+        let metadata: MotionMetadata =
+            serde_json::from_str(metadata).map_err(|e| format!("its metadata: {e}"))?;
+        metadata.check()?;
+        let sites = metadata
+            .grids
+            .iter()
+            .map(|(site, grid)| read_site(&tensors, site, *grid, metadata.frames))
+            .collect::<Result<_, _>>()?;
+        let inverted_latents = match tensors.tensor("inverted_latents") {
+            Ok(view) => Some(read_latents(&view, metadata.frames)?),
+            Err(_) => None,
+        };
+        let preview = match tensors.tensor("preview") {
+            Ok(view) => Some(read_preview(&view)?),
+            Err(_) => None,
+        };
+        Ok(Self {
+            metadata,
+            sites,
+            inverted_latents,
+            preview,
+        })
+    }
+}
+
+/// The one field that every version has.
+#[derive(Deserialize)]
+struct FormatVersion {
+    format_version: u32,
+}
+
+impl MotionMetadata {
+    /// Metadata of a motion that is being made now.
+    pub(crate) fn format() -> u32 {
+        FORMAT_VERSION
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.frames == 0 {
+            return Err("`frames` is 0, expected a positive number".into());
+        }
+        if !(self.fps.is_finite() && self.fps > 0.0) {
+            return Err(format!("`fps` is {}, expected a positive number", self.fps));
+        }
+        if self.grids.len() > MAX_SITES {
+            return Err(format!(
+                "it has {} sites, expected at most {MAX_SITES}",
+                self.grids.len()
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn read_site(
+    tensors: &SafeTensors<'_>,
+    site: &str,
+    grid: [usize; 2],
+    frames: usize,
+) -> Result<SiteEmbeddings, String> {
+    let positions = grid[0]
+        .checked_mul(grid[1])
+        .ok_or(format!("`{site}` has a grid of {grid:?}"))?;
+    let read = |name: String, positions: &[usize]| {
+        let view = tensors
+            .tensor(&name)
+            .map_err(|_| format!("it has no tensor `{name}`"))?;
+        let shape: [usize; 3] = view.shape().try_into().map_err(|_| {
+            format!(
+                "`{name}` has the shape {:?}, expected three axes",
+                view.shape()
+            )
+        })?;
+        if !positions.contains(&shape[0]) || shape[1] != frames || shape[2] == 0 {
+            return Err(format!(
+                "`{name}` has the shape {shape:?}, expected {positions:?} positions and {frames} frames"
+            ));
+        }
+        Ok(Embedding::new(shape, read_floats(&view, &name)?))
+    };
+    let query_key = read(format!("{site}.query_key"), &[1, positions])?;
+    let values = [
+        read(format!("{site}.attn1.value"), &[1, positions])?,
+        read(format!("{site}.attn2.value"), &[1, positions])?,
+    ];
+    let channels = query_key.shape()[2];
+    if values.iter().any(|value| value.shape()[2] != channels) {
+        return Err(format!("the embeddings of `{site}` differ in channels"));
+    }
+    Ok(SiteEmbeddings {
+        site: site.to_string(),
+        grid,
+        query_key,
+        values,
+    })
+}
+
+fn read_latents(view: &TensorView<'_>, frames: usize) -> Result<Array<f32>, String> {
+    let shape = view.shape().to_vec();
+    if shape.len() != 5 || shape[0] != 1 || shape[2] != frames || shape.contains(&0) {
+        return Err(format!(
+            "`inverted_latents` has the shape {shape:?}, expected [1, C, {frames}, H, W]"
+        ));
+    }
+    Ok(Array {
+        shape,
+        values: read_floats(view, "inverted_latents")?,
+    })
+}
+
+fn read_preview(view: &TensorView<'_>) -> Result<Array<u8>, String> {
+    let shape = view.shape().to_vec();
+    if view.dtype() != Dtype::U8 || shape.len() != 3 || shape[2] != 3 {
+        return Err(format!(
+            "`preview` is {:?} {shape:?}, expected U8 [height, width, 3]",
+            view.dtype()
+        ));
+    }
+    Ok(Array {
+        shape,
+        values: view.data().to_vec(),
+    })
+}
+
+/// The values of a float tensor as f32.
+pub(crate) fn read_floats(view: &TensorView<'_>, name: &str) -> Result<Vec<f32>, String> {
+    let data = view.data();
+    let values: Vec<f32> = match view.dtype() {
+        Dtype::F32 => data
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect(),
+        Dtype::F16 => data
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f16::from_le_bytes(*b).to_f32())
+            .collect(),
+        Dtype::BF16 => data
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| bf16::from_le_bytes(*b).to_f32())
+            .collect(),
+        other => {
+            return Err(format!(
+                "`{name}` has dtype {other:?}, expected F32, F16 or BF16"
+            ));
+        }
+    };
+    match values.iter().all(|value| value.is_finite()) {
+        true => Ok(values),
+        false => Err(format!("`{name}` holds a value that is not finite")),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(crate) fn example(frames: usize, grid: [usize; 2], channels: usize) -> Motion {
+        let fill = |shape: [usize; 3]| {
+            let count: usize = shape.iter().product();
+            Embedding::new(shape, (0..count).map(|i| (i as f32 * 0.37).sin()).collect())
+        };
+        let site = "up_blocks.1.temp_attentions.0.transformer_blocks.0".to_string();
+        let embeddings = SiteEmbeddings {
+            site: site.clone(),
+            grid,
+            query_key: fill([1, frames, channels]),
+            values: [0, 1].map(|_| fill([grid[0] * grid[1], frames, channels])),
+        };
+        Motion {
+            metadata: MotionMetadata {
+                format_version: FORMAT_VERSION,
+                kinvert_version: "0.1.0".into(),
+                model: ModelId {
+                    name: "sprites".into(),
+                    sha256: "ab".repeat(32),
+                },
+                frames,
+                size: [64, 48],
+                fps: 8.0,
+                caption: "a \"quoted\" café".into(),
+                reference_sha256: "cd".repeat(32),
+                settings: InversionSettings::default(),
+                losses: vec![1.5, 0.25],
+                grids: BTreeMap::from([(site, grid)]),
+            },
+            sites: vec![embeddings],
+            inverted_latents: Some(Array {
+                shape: vec![1, 2, frames, 2, 2],
+                values: vec![0.5; 8 * frames],
+            }),
+            preview: Some(Array {
+                shape: vec![2, 3, 3],
+                values: (0..18).collect(),
+            }),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_saved_is_loaded(frames in 1usize..5, rows in 1usize..4, columns in 1usize..4, channels in 1usize..5) {
+            let motion = example(frames, [rows, columns], channels);
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("x.motion.safetensors");
+            motion.save(&path).unwrap();
+            prop_assert_eq!(Motion::load(&path).unwrap(), motion);
+        }
+
+        #[test]
+        fn no_damage_makes_loading_panic(at in 0usize..2000, byte: u8, keep in 0usize..4000) {
+            let mut bytes = example(2, [2, 2], 3).to_bytes();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _ = Motion::from_bytes(&bytes);
+            let _ = Motion::from_bytes(&bytes[..keep.min(bytes.len())]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_motion_is_refused_with_the_reason() {
+        let refusal = |change: fn(&mut Motion)| {
+            let mut motion = example(2, [2, 2], 3);
+            change(&mut motion);
+            Motion::from_bytes(&motion.to_bytes()).unwrap_err()
+        };
+        let cases: [(&str, fn(&mut Motion)); 5] = [
+            ("format version", |m| m.metadata.format_version = 99),
+            ("expected [1, 4] positions and 3 frames", |m| {
+                m.metadata.frames = 3
+            }),
+            ("no tensor", |m| m.sites.clear()),
+            ("not finite", |m| {
+                m.sites[0].query_key = Embedding::new([1, 2, 3], vec![f32::NAN; 6])
+            }),
+            ("`fps` is 0", |m| m.metadata.fps = 0.0),
+        ];
+        for (expected, change) in cases {
+            let reason = refusal(change);
+            assert!(reason.contains(expected), "{reason}");
+        }
+        assert!(
+            Motion::from_bytes(b"not a motion")
+                .unwrap_err()
+                .contains("safetensors")
+        );
+        let huge_header = [&u64::MAX.to_le_bytes()[..], b"{}"].concat();
+        assert!(
+            Motion::from_bytes(&huge_header)
+                .unwrap_err()
+                .contains("safetensors")
+        );
+        let plain =
+            safetensors::serialize(std::iter::empty::<(&str, TensorView<'_>)>(), None).unwrap();
+        assert!(
+            Motion::from_bytes(&plain)
+                .unwrap_err()
+                .contains("kinvert.motion")
+        );
+    }
+
+    #[test]
+    fn an_unwritable_place_is_an_error_that_names_it() {
+        let error = example(1, [1, 1], 1)
+            .save(Path::new("/proc/no/such/place"))
+            .unwrap_err();
+        assert!(error.to_string().contains("/proc/no/such/place"), "{error}");
+    }
+}

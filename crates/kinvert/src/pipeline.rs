@@ -1,0 +1,742 @@
+//! A base model, loaded: from words and pixels to latents and back, and the two things the method does with
+//! it, learning a motion and replaying one.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use burn::module::AutodiffModule;
+use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{Int, Tensor, TensorData};
+use kinvert_diffusion::{
+    DdimInversion, Guidance, NoiseSchedule, NoiseSource, Sampler, SchedulerConfig,
+};
+use kinvert_nets::clip::{CLIPTextModel, CLIPTokenizer};
+use kinvert_nets::layers::temporal::TemporalModulation;
+use kinvert_nets::unet3d::TemporalSite;
+use kinvert_nets::{
+    AutoencoderKL, ModelFiles, UNet3DCondition, UNet3DConditionConfig, weight_files,
+};
+use kinvert_video::Clip;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::checkpoint::Checkpoint;
+use crate::embedding::SiteEmbeddings;
+use crate::error::Error;
+use crate::inversion::{Learner, Reference, to_floats};
+use crate::modulation::MotionModulation;
+use crate::motion::{Array, ModelId, Motion, MotionMetadata};
+use crate::pixels;
+use crate::progress::Progress;
+use crate::settings::{GenerationSettings, InversionSettings, MotionKind, Recommendations};
+use crate::workspace::Workspace;
+
+/// Frames that the autoencoder works on at a time, so that its memory does not grow with the clip.
+const VAE_SLICE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+
+/// Frames and longest area of a clip for models that do not say what they want: the published setting.
+pub(crate) const PUBLISHED_FRAMES: usize = 24;
+const PUBLISHED_AREA: f64 = 576.0 * 320.0;
+pub(crate) const PUBLISHED_FPS: f64 = 8.0;
+
+/// File in `scheduler/` that describes the noise schedule.
+pub(crate) const SCHEDULER: &str = "scheduler_config.json";
+
+/// Label of the noise that generation starts from.
+const START_NOISE: &str = "generation.noise";
+
+type Inner<B> = <B as AutodiffBackend>::InnerBackend;
+
+/// A base model on one device.
+///
+/// The network exists twice over the same weights: plain, for everything that needs no gradients, and on the
+/// tracking backend, for learning.
+pub struct Pipeline<B: AutodiffBackend> {
+    id: ModelId,
+    recommendations: Recommendations,
+    tokenizer: CLIPTokenizer,
+    text_encoder: CLIPTextModel<Inner<B>>,
+    vae: AutoencoderKL<Inner<B>>,
+    unet_config: UNet3DConditionConfig,
+    unet: UNet3DCondition<Inner<B>>,
+    tracked_unet: UNet3DCondition<B>,
+    schedule: NoiseSchedule,
+    device: B::Device,
+}
+
+impl<B: AutodiffBackend> Pipeline<B> {
+    /// Loads a text-to-video folder in the diffusers layout: `unet/`, `vae/`, `text_encoder/`, `tokenizer/`
+    /// and `scheduler/`.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged, or the parts do not belong to each other.
+    pub fn load(files: &ModelFiles, device: &B::Device) -> Result<Self, Error> {
+        let recommendations = Recommendations::load(files)?;
+        let id = ModelId {
+            name: recommendations
+                .name
+                .clone()
+                .unwrap_or_else(|| model_name(files)),
+            sha256: model_hash(files)?,
+        };
+        let scheduler_files = files.part("scheduler");
+        let scheduler = SchedulerConfig::from_json(
+            &scheduler_files.read(SCHEDULER)?,
+            &scheduler_files.label(SCHEDULER),
+        )?;
+        let (unet_config, tracked_unet) = UNet3DCondition::<B>::load(&files.part("unet"), device)?;
+        let pipeline = Self {
+            id,
+            recommendations,
+            tokenizer: CLIPTokenizer::load(&files.part("tokenizer"))?,
+            text_encoder: CLIPTextModel::load(&files.part("text_encoder"), device)?,
+            vae: AutoencoderKL::load(&files.part("vae"), device)?,
+            unet_config,
+            unet: tracked_unet.valid(),
+            tracked_unet,
+            schedule: NoiseSchedule::new(&scheduler)?,
+            device: device.clone(),
+        };
+        pipeline.check_parts(files)?;
+        Ok(pipeline)
+    }
+
+    fn check_parts(&self, files: &ModelFiles) -> Result<(), Error> {
+        self.tokenizer.check_fits(self.text_encoder.config())?;
+        let unet = || files.part("unet").label("config.json");
+        let (wanted, found) = (
+            self.text_encoder.config().hidden_size,
+            self.unet_config.cross_attention_dim,
+        );
+        if wanted != found {
+            return Err(Error::PartsDoNotFit {
+                path: unet(),
+                field: "cross_attention_dim",
+                found: found.to_string(),
+                expected: format!("{wanted}, the width of the text encoder"),
+            });
+        }
+        let channels = self.vae.latent_channels();
+        for (field, found) in [
+            ("in_channels", self.unet_config.in_channels),
+            ("out_channels", self.unet_config.out_channels),
+        ] {
+            if found != channels {
+                return Err(Error::PartsDoNotFit {
+                    path: unet(),
+                    field,
+                    found: found.to_string(),
+                    expected: format!("{channels}, the latent channels of the autoencoder"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// What identifies the model.
+    pub fn id(&self) -> &ModelId {
+        &self.id
+    }
+
+    /// What the model's folder recommends; the published settings if it says nothing.
+    pub fn recommendations(&self) -> &Recommendations {
+        &self.recommendations
+    }
+
+    /// Every temporal transformer block of the network, in the order of a forward pass.
+    pub fn sites(&self) -> Vec<TemporalSite> {
+        self.unet_config.sites()
+    }
+
+    /// The noise schedule.
+    pub fn schedule(&self) -> &NoiseSchedule {
+        &self.schedule
+    }
+
+    /// The network on the plain backend.
+    pub fn unet(&self) -> &UNet3DCondition<Inner<B>> {
+        &self.unet
+    }
+
+    /// The network on the tracking backend, over the same weights.
+    pub fn tracked_unet(&self) -> &UNet3DCondition<B> {
+        &self.tracked_unet
+    }
+
+    /// The device.
+    pub fn device(&self) -> &B::Device {
+        &self.device
+    }
+
+    /// Frames per second that clips of this model have.
+    pub fn fps(&self) -> f64 {
+        self.recommendations.fps.unwrap_or(PUBLISHED_FPS)
+    }
+
+    /// Frames that clips of this model have at most, unless asked otherwise.
+    pub fn frames(&self) -> usize {
+        self.recommendations.frames.unwrap_or(PUBLISHED_FRAMES)
+    }
+
+    /// Width and height for a clip of the given width and height: what the model recommends, else the size of
+    /// the same shape whose area is the published one, in steps that the network can halve without rounding.
+    pub fn size_for(&self, [width, height]: [usize; 2]) -> [usize; 2] {
+        if let Some(size) = self.recommendations.size {
+            return size;
+        }
+        let step =
+            self.vae.spatial_compression() << (self.unet_config.block_out_channels.len() - 1);
+        let aspect = width as f64 / height as f64;
+        let ideal = [
+            (PUBLISHED_AREA * aspect).sqrt(),
+            (PUBLISHED_AREA / aspect).sqrt(),
+        ];
+        ideal.map(|side| ((side / step as f64).round() as usize).max(1) * step)
+    }
+
+    /// Height and width of the latents of a clip of `[width, height]` pixels.
+    ///
+    /// # Errors
+    /// If the autoencoder cannot halve the size often enough.
+    pub fn latent_size(&self, [width, height]: [usize; 2]) -> Result<[usize; 2], Error> {
+        self.vae.latent_size([height, width]).ok_or_else(|| {
+            let step = self.vae.spatial_compression();
+            Error::setting(
+                "size",
+                format!("{width}x{height}"),
+                format!("multiples of {step}"),
+            )
+        })
+    }
+
+    /// States of a prompt, `[1, text tokens, channels]`. A prompt that is too long is cut short with a note.
+    pub fn text_states(&self, prompt: &str, progress: &mut dyn Progress) -> Tensor<Inner<B>, 3> {
+        let encoding = self.tokenizer.encode(prompt);
+        if let Some(cut) = encoding.truncated {
+            let limit = self.tokenizer.max_length() - 2;
+            progress.note(&format!(
+                "the prompt is too long for the text encoder: it takes {limit} tokens, the last {cut} were \
+                 left out"
+            ));
+        }
+        let length = encoding.ids.len();
+        let ids: Tensor<Inner<B>, 2, Int> =
+            Tensor::from_data(TensorData::new(encoding.ids, [1, length]), &self.device);
+        self.text_encoder.forward(ids).last_hidden_state
+    }
+
+    /// Latents of a clip, `[1, channels, frames, height, width]`, scaled for the network. The mean of the
+    /// autoencoder's distribution is taken, so nothing here is random.
+    ///
+    /// # Errors
+    /// If the autoencoder cannot halve the clip's size often enough.
+    pub fn encode_clip(
+        &self,
+        clip: &Clip,
+        progress: &mut dyn Progress,
+    ) -> Result<Tensor<Inner<B>, 5>, Error> {
+        self.latent_size([clip.width() as usize, clip.height() as usize])?;
+        progress.start("encoding the clip", clip.len());
+        let frames = pixels::to_tensor(clip, &self.device);
+        let latents = self
+            .vae
+            .encode_clip(frames, VAE_SLICE, &mut |done, _| progress.advance(done, ""));
+        progress.finish();
+        Ok(latents)
+    }
+
+    /// The clip of latents `[1, channels, frames, height, width]`.
+    ///
+    /// # Errors
+    /// If the network's result is not finite.
+    pub fn decode_latents(
+        &self,
+        latents: Tensor<Inner<B>, 5>,
+        fps: f64,
+        progress: &mut dyn Progress,
+    ) -> Result<Clip, Error> {
+        progress.start("decoding the clip", latents.dims()[2]);
+        let decoded = self.vae.decode_clip(latents, VAE_SLICE, &mut |done, _| {
+            progress.advance(done, "")
+        });
+        let clip = pixels::to_clip(decoded, fps)?;
+        progress.finish();
+        Ok(clip)
+    }
+
+    /// Runs the sampler backwards from clean latents with an empty prompt and without guidance: the noise
+    /// from which they would come.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] if the user asked to stop; if the schedule has no such number of steps.
+    pub fn ddim_inversion(
+        &self,
+        latents: Tensor<Inner<B>, 5>,
+        steps: usize,
+        progress: &mut dyn Progress,
+    ) -> Result<Tensor<Inner<B>, 5>, Error> {
+        let mut inversion = DdimInversion::new(&self.schedule, steps)?;
+        let text = self.text_states("", progress);
+        self.walk(
+            &mut inversion,
+            "inverting the clip",
+            latents,
+            progress,
+            |latents, timestep| self.unet.forward(latents, &[timestep], text.clone(), None),
+        )
+    }
+
+    /// Denoises latents `[1, channels, frames, height, width]` from the start of a sampler to its end.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] if the user asked to stop; if the schedule has no such number of steps.
+    pub fn sample(
+        &self,
+        start: Tensor<Inner<B>, 5>,
+        prompt: &str,
+        settings: &GenerationSettings,
+        modulation: Option<&dyn TemporalModulation<Inner<B>>>,
+        progress: &mut dyn Progress,
+    ) -> Result<Tensor<Inner<B>, 5>, Error> {
+        let guidance = Guidance::new(settings.guidance)?;
+        let mut sampler = settings.sampler.build(&self.schedule, settings.steps)?;
+        let mut text = self.text_states(prompt, progress);
+        if guidance.needs_unconditional() {
+            text = Tensor::cat(
+                vec![self.text_states(&settings.negative_prompt, progress), text],
+                0,
+            );
+        }
+        self.walk(
+            sampler.as_mut(),
+            "generating",
+            start,
+            progress,
+            |latents, timestep| {
+                if guidance.needs_unconditional() {
+                    let both = Tensor::cat(vec![latents.clone(), latents], 0);
+                    guidance.combine_halves(self.unet.forward(
+                        both,
+                        &[timestep],
+                        text.clone(),
+                        modulation,
+                    ))
+                } else {
+                    self.unet
+                        .forward(latents, &[timestep], text.clone(), modulation)
+                }
+            },
+        )
+    }
+
+    /// Takes every step of a sampler.
+    fn walk(
+        &self,
+        sampler: &mut dyn Sampler<Inner<B>, 5>,
+        stage: &str,
+        mut latents: Tensor<Inner<B>, 5>,
+        progress: &mut dyn Progress,
+        model: impl Fn(Tensor<Inner<B>, 5>, f64) -> Tensor<Inner<B>, 5>,
+    ) -> Result<Tensor<Inner<B>, 5>, Error> {
+        progress.start(stage, sampler.steps());
+        for index in 0..sampler.steps() {
+            if progress.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let output = model(latents.clone(), sampler.timesteps()[index] as f64);
+            latents = sampler.step(output, index, latents);
+            progress.advance(index + 1, "");
+        }
+        progress.finish();
+        Ok(latents)
+    }
+
+    /// Learns the motion of a clip, which must have the size the network is to see. With a workspace, latents
+    /// are kept there and learning goes on where an earlier run of the same clip, caption and settings was
+    /// stopped.
+    ///
+    /// # Errors
+    /// If the clip has fewer than two frames, a setting is impossible, the user asked to stop, or the loss is
+    /// no number.
+    pub fn invert(
+        &self,
+        clip: &Clip,
+        caption: &str,
+        settings: &InversionSettings,
+        workspace: Option<&Path>,
+        progress: &mut dyn Progress,
+    ) -> Result<Motion, Error> {
+        settings.check()?;
+        settings
+            .timesteps
+            .within(self.schedule.num_train_timesteps())?;
+        if clip.len() < 2 {
+            return Err(Error::TooFewFrames { found: clip.len() });
+        }
+        let sites = settings.sites.select(&self.sites())?;
+        let size = [clip.width() as usize, clip.height() as usize];
+        let [height, width] = self.latent_size(size)?;
+        let reference_sha256 = pixels::sha256(clip);
+        let workspace = workspace.map(Workspace::open).transpose()?;
+
+        let latents_key = fingerprint(&(&self.id.sha256, &reference_sha256));
+        let latents = cached(
+            workspace.as_ref(),
+            "latents",
+            &latents_key,
+            &self.device,
+            || self.encode_clip(clip, progress),
+        )?;
+        let inverted_key = fingerprint(&(&latents_key, settings.ddim_inversion_steps));
+        let inverted = cached(
+            workspace.as_ref(),
+            "inverted_latents",
+            &inverted_key,
+            &self.device,
+            || self.ddim_inversion(latents.clone(), settings.ddim_inversion_steps, progress),
+        )?;
+
+        let reference = Reference {
+            latents: Tensor::from_inner(latents),
+            caption_states: Tensor::from_inner(self.text_states(caption, progress)),
+        };
+        let mut learner = Learner::new(
+            &self.tracked_unet,
+            &self.schedule,
+            settings,
+            &sites,
+            [clip.len(), height, width],
+            &self.device,
+        );
+        let run = fingerprint(&(&latents_key, caption, settings));
+        let saved = workspace
+            .as_ref()
+            .and_then(|w| Checkpoint::load(&w.checkpoint(), &run));
+        if let Some(checkpoint) = saved
+            && learner.resume(checkpoint, &self.device)
+        {
+            progress.note(&format!(
+                "going on after step {} of an earlier run",
+                learner.losses().len()
+            ));
+        }
+        let save = |checkpoint: Checkpoint| match &workspace {
+            Some(workspace) => checkpoint.save(&workspace.checkpoint(), &run),
+            None => Ok(()),
+        };
+        learner.run(&reference, save, progress)?;
+
+        let embeddings = learner.embeddings();
+        if embeddings.iter().any(|site| !is_finite(site)) {
+            return Err(Error::NotFinite {
+                what: "an embedding",
+                step: None,
+            });
+        }
+        Ok(Motion {
+            metadata: MotionMetadata {
+                format_version: MotionMetadata::format(),
+                kinvert_version: env!("CARGO_PKG_VERSION").into(),
+                model: self.id.clone(),
+                frames: clip.len(),
+                size,
+                fps: clip.fps(),
+                caption: caption.into(),
+                reference_sha256,
+                settings: settings.clone(),
+                losses: learner.losses().to_vec(),
+                grids: embeddings
+                    .iter()
+                    .map(|site| (site.site.clone(), site.grid))
+                    .collect::<BTreeMap<_, _>>(),
+            },
+            sites: embeddings,
+            inverted_latents: Some(Array {
+                shape: inverted.dims().to_vec(),
+                values: to_floats(inverted),
+            }),
+            preview: Some(pixels::preview(clip)),
+        })
+    }
+
+    /// Generates one clip for a prompt, moving as `motion` does, or freely without one.
+    ///
+    /// # Errors
+    /// If the motion belongs to another model or does not fit this one, a setting is impossible, the user
+    /// asked to stop, or the result is no number.
+    pub fn generate(
+        &self,
+        motion: Option<&Motion>,
+        prompt: &str,
+        seed: u64,
+        settings: &GenerationSettings,
+        progress: &mut dyn Progress,
+    ) -> Result<Clip, Error> {
+        settings.check()?;
+        let wanted = |own: Option<usize>| settings.frames.or(own).unwrap_or_else(|| self.frames());
+        let frames = wanted(motion.map(|motion| motion.metadata.frames));
+        let size = settings.size.or(motion.map(|motion| motion.metadata.size));
+        let size = size.unwrap_or_else(|| self.size_for([576, 320]));
+        let latent_size = self.latent_size(size)?;
+        let modulation = match motion {
+            Some(motion) => self.modulation(motion, settings, frames, latent_size)?,
+            None => None,
+        };
+        let start = self.start(motion, seed, settings, frames, latent_size, progress)?;
+        let modulation = modulation.as_ref().map(|m| m as &dyn TemporalModulation<_>);
+        let latents = self.sample(start, prompt, settings, modulation, progress)?;
+        let fps = motion.map_or(self.fps(), |motion| motion.metadata.fps);
+        self.decode_latents(latents, fps, progress)
+    }
+
+    /// Refuses a motion that was learned on another model.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`].
+    pub fn check_origin(&self, motion: &Motion) -> Result<(), Error> {
+        let origin = &motion.metadata.model;
+        if origin.sha256 == self.id.sha256 {
+            return Ok(());
+        }
+        Err(Error::OtherModel {
+            motion_model: origin.name.clone(),
+            motion_sha256: origin.short_hash().into(),
+            model: self.id.name.clone(),
+            sha256: self.id.short_hash().into(),
+        })
+    }
+
+    /// The embeddings of a motion for a clip of the given frames and latent size, after the inference
+    /// strategy (Eq. 5); `None` if they would change nothing.
+    ///
+    /// # Errors
+    /// [`Error::MotionDoesNotFit`] if a site is not there or has other channels.
+    pub fn modulation(
+        &self,
+        motion: &Motion,
+        settings: &GenerationSettings,
+        frames: usize,
+        latent_size: [usize; 2],
+    ) -> Result<Option<MotionModulation<Inner<B>>>, Error> {
+        let sites = self.sites();
+        let prepare = |embeddings: &SiteEmbeddings| {
+            let misfit = |reason: String| Error::MotionDoesNotFit { reason };
+            let site = sites.iter().find(|site| site.name == embeddings.site);
+            let site = site
+                .ok_or_else(|| misfit(format!("the network has no site `{}`", embeddings.site)))?;
+            let channels = embeddings.query_key.shape()[2];
+            if channels != site.channels {
+                return Err(misfit(format!(
+                    "`{}` has {} channels, the motion has {channels}",
+                    site.name, site.channels
+                )));
+            }
+            Ok(embeddings.prepared(
+                settings.debias,
+                settings.strength,
+                frames,
+                site.grid(latent_size),
+            ))
+        };
+        let prepared = motion
+            .sites
+            .iter()
+            .map(prepare)
+            .collect::<Result<Vec<_>, Error>>()?;
+        if settings.strength == 0.0 {
+            return Ok(None);
+        }
+        let modulation = MotionModulation::new(
+            motion.metadata.settings.integration,
+            &prepared,
+            &self.device,
+        );
+        Ok(Some(match settings.kind {
+            MotionKind::Object | MotionKind::Hybrid => modulation,
+            MotionKind::Camera => modulation.without_values(),
+        }))
+    }
+
+    /// The latents from which generation starts.
+    fn start(
+        &self,
+        motion: Option<&Motion>,
+        seed: u64,
+        settings: &GenerationSettings,
+        frames: usize,
+        [height, width]: [usize; 2],
+        progress: &mut dyn Progress,
+    ) -> Result<Tensor<Inner<B>, 5>, Error> {
+        let shape = [1, self.unet_config.in_channels, frames, height, width];
+        let noise = NoiseSource::new(seed).gaussian(START_NOISE, 0, shape, &self.device);
+        let inverted = motion.and_then(|motion| motion.inverted_latents.as_ref());
+        let inverted = match inverted {
+            Some(latents) if settings.noise.needs_inverted() => {
+                let latents = from_array(latents, &self.device);
+                if latents.dims()[1] != shape[1] {
+                    let reason = format!(
+                        "its latents have {} channels, expected {}",
+                        latents.dims()[1],
+                        shape[1]
+                    );
+                    return Err(Error::MotionDoesNotFit { reason });
+                }
+                if latents.dims() != shape {
+                    progress.note("the inverted noise was resampled to the new length or size");
+                }
+                resample_nearest(latents, shape)
+            }
+            _ if settings.noise.needs_inverted() => {
+                if motion.is_some() {
+                    progress.note(
+                        "the motion holds no inverted noise: starting from fresh noise alone",
+                    );
+                }
+                return Ok(noise);
+            }
+            _ => return Ok(noise),
+        };
+        Ok(settings
+            .noise
+            .compose(noise, Some(inverted), settings.noise_prior)?)
+    }
+}
+
+impl SiteEmbeddings {
+    /// The embeddings as they enter the network: resampled to the frames and the grid, the values debiased,
+    /// all times the strength.
+    fn prepared(
+        &self,
+        debias: crate::embedding::Debias,
+        strength: f64,
+        frames: usize,
+        grid: [usize; 2],
+    ) -> SiteEmbeddings {
+        let strength = strength as f32;
+        let value = |embedding: &crate::embedding::Embedding| {
+            embedding
+                .with_frames(frames)
+                .with_grid(self.grid, grid)
+                .debiased(debias)
+                .scaled(strength)
+        };
+        SiteEmbeddings {
+            site: self.site.clone(),
+            grid,
+            query_key: self
+                .query_key
+                .with_frames(frames)
+                .with_grid(self.grid, grid)
+                .scaled(strength),
+            values: [value(&self.values[0]), value(&self.values[1])],
+        }
+    }
+}
+
+/// The last part of the folder's path, or the name of the embedded set.
+pub(crate) fn model_name(files: &ModelFiles) -> String {
+    let label = files.label("");
+    let name = Path::new(&label)
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or(label)
+}
+
+/// Hash over everything that decides what the model makes.
+pub(crate) fn model_hash(files: &ModelFiles) -> Result<String, Error> {
+    let mut names: Vec<String> = [
+        "scheduler/scheduler_config.json",
+        "tokenizer/vocab.json",
+        "tokenizer/merges.txt",
+        "tokenizer/tokenizer.json",
+        "tokenizer/tokenizer_config.json",
+        "tokenizer/special_tokens_map.json",
+    ]
+    .map(String::from)
+    .to_vec();
+    for (part, stem) in [
+        ("unet", "diffusion_pytorch_model"),
+        ("vae", "diffusion_pytorch_model"),
+        ("text_encoder", "model"),
+    ] {
+        let weights = weight_files(&files.part(part), stem)?;
+        names.push(format!("{part}/config.json"));
+        names.extend(weights.into_iter().map(|name| format!("{part}/{name}")));
+    }
+    Ok(files.sha256(&names)?)
+}
+
+/// SHA-256 of a value's JSON.
+fn fingerprint(value: &impl Serialize) -> String {
+    let json = serde_json::to_vec(value).expect("settings and names are valid JSON");
+    Sha256::digest(json)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn is_finite(site: &SiteEmbeddings) -> bool {
+    let embeddings = [&site.query_key, &site.values[0], &site.values[1]];
+    embeddings
+        .iter()
+        .all(|embedding| embedding.values().iter().all(|value| value.is_finite()))
+}
+
+/// Latents from the workspace, or computed and kept there.
+fn cached<B: burn::tensor::backend::Backend>(
+    workspace: Option<&Workspace>,
+    name: &str,
+    key: &str,
+    device: &B::Device,
+    compute: impl FnOnce() -> Result<Tensor<B, 5>, Error>,
+) -> Result<Tensor<B, 5>, Error> {
+    if let Some(array) = workspace.and_then(|workspace| workspace.load(name, key))
+        && array.shape.len() == 5
+    {
+        return Ok(from_array(&array, device));
+    }
+    let latents = compute()?;
+    let array = Array {
+        shape: latents.dims().to_vec(),
+        values: to_floats(latents.clone()),
+    };
+    if !array.values.iter().all(|value| value.is_finite()) {
+        return Err(Error::NotFinite {
+            what: "the clip's latents",
+            step: None,
+        });
+    }
+    if let Some(workspace) = workspace {
+        workspace.save(name, key, &array)?;
+    }
+    Ok(latents)
+}
+
+fn from_array<B: burn::tensor::backend::Backend>(
+    array: &Array<f32>,
+    device: &B::Device,
+) -> Tensor<B, 5> {
+    Tensor::from_data(
+        TensorData::new(array.values.clone(), array.shape.clone()),
+        device,
+    )
+}
+
+/// Repeats or leaves out frames, rows and columns of `[1, channels, frames, height, width]`. Unlike
+/// interpolation this keeps the variance that the sampler expects of noise.
+fn resample_nearest<B: burn::tensor::backend::Backend>(
+    mut latents: Tensor<B, 5>,
+    shape: [usize; 5],
+) -> Tensor<B, 5> {
+    for axis in 2..5 {
+        let (from, to) = (latents.dims()[axis], shape[axis]);
+        if from != to {
+            let indices: Vec<i64> = (0..to).map(|i| (i * from / to) as i64).collect();
+            let indices: Tensor<B, 1, Int> =
+                Tensor::from_data(TensorData::new(indices, [to]), &latents.device());
+            latents = latents.select(axis, indices);
+        }
+    }
+    latents
+}

@@ -1,0 +1,35 @@
+//! How long work tells what it is doing, and hears that it should stop.
+
+/// Receives the progress of long work. The program draws bars with it, a server fills a row, tests pass
+/// [`Quiet`].
+pub trait Progress {
+    /// A stage of `total` steps begins.
+    fn start(&mut self, stage: &str, total: usize);
+
+    /// `done` steps of the stage are done; `detail` is a short remark such as the latest loss.
+    fn advance(&mut self, done: usize, detail: &str);
+
+    /// The stage is over.
+    fn finish(&mut self);
+
+    /// Something the user should know, such as a prompt that was cut short.
+    fn note(&mut self, message: &str);
+
+    /// Whether the user asked to stop. Long work looks at it after every step, saves what it has and returns
+    /// [`Error::Cancelled`](crate::Error::Cancelled).
+    fn is_cancelled(&self) -> bool;
+}
+
+/// Shows nothing and never stops.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Quiet;
+
+impl Progress for Quiet {
+    fn start(&mut self, _stage: &str, _total: usize) {}
+    fn advance(&mut self, _done: usize, _detail: &str) {}
+    fn finish(&mut self) {}
+    fn note(&mut self, _message: &str) {}
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}

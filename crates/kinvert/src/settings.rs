@@ -1,0 +1,213 @@
+//! The settings of the method, with the published values as defaults, and what a model folder may say to
+//! the contrary.
+
+use kinvert_diffusion::{InitialNoise, SamplerKind};
+use kinvert_nets::ModelFiles;
+use serde::{Deserialize, Serialize};
+
+use crate::embedding::Debias;
+use crate::error::Error;
+use crate::modulation::Integration;
+use crate::objective::{Objective, TimestepRange};
+use crate::sites::SiteSelection;
+
+/// Everything that decides what is learned from a clip. The defaults are the published ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InversionSettings {
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Learning rate of AdamW, constant.
+    pub learning_rate: f64,
+    /// Weight decay of AdamW.
+    pub weight_decay: f64,
+    /// The loss.
+    pub objective: Objective,
+    /// The timesteps that are drawn.
+    pub timesteps: TimestepRange,
+    /// The sites that get embeddings.
+    pub sites: SiteSelection,
+    /// How embeddings enter the attentions.
+    pub integration: Integration,
+    /// Steps of the DDIM inversion that finds the noise from which the clip would come.
+    pub ddim_inversion_steps: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+impl Default for InversionSettings {
+    fn default() -> Self {
+        Self {
+            steps: 400,
+            learning_rate: 0.02,
+            weight_decay: 0.01,
+            objective: Objective::default(),
+            timesteps: TimestepRange {
+                first: 0,
+                last: 999,
+            },
+            sites: SiteSelection::default(),
+            integration: Integration::default(),
+            ddim_inversion_steps: 50,
+            seed: 0,
+        }
+    }
+}
+
+/// More steps than any learning needs; a bound on what a file or argument may ask for.
+const MAX_STEPS: usize = 1_000_000;
+
+impl InversionSettings {
+    /// Refuses values that cannot work.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for the first of them.
+    pub fn check(&self) -> Result<(), Error> {
+        if !(1..=MAX_STEPS).contains(&self.steps) {
+            return Err(Error::setting("steps", self.steps, "between 1 and 1000000"));
+        }
+        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
+            return Err(Error::setting(
+                "learning rate",
+                self.learning_rate,
+                "a positive number",
+            ));
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return Err(Error::setting(
+                "weight decay",
+                self.weight_decay,
+                "zero or a positive number",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What part of the motion is replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MotionKind {
+    /// How things move: query-key and debiased value embeddings.
+    #[default]
+    Object,
+    /// How the camera moves: query-key embeddings alone.
+    Camera,
+    /// Both: the same embeddings as `object`.
+    Hybrid,
+}
+
+/// Everything that decides what is generated from a motion and a prompt. The defaults are the published ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GenerationSettings {
+    /// What part of the motion is replayed.
+    pub kind: MotionKind,
+    /// What is done to the value embeddings first.
+    pub debias: Debias,
+    /// Factor on all embeddings; 0 leaves the plain model.
+    pub strength: f64,
+    /// Denoising steps.
+    pub steps: usize,
+    /// The sampler.
+    pub sampler: SamplerKind,
+    /// Classifier-free guidance scale.
+    pub guidance: f64,
+    /// The prompt that guidance leads away from.
+    pub negative_prompt: String,
+    /// The noise from which generation starts.
+    pub noise: InitialNoise,
+    /// Share of the reference's inverted latents in a blend, 0 to 1.
+    pub noise_prior: f64,
+    /// Frames to generate; those of the motion if absent.
+    pub frames: Option<usize>,
+    /// Width and height in pixels; those of the motion if absent.
+    pub size: Option<[usize; 2]>,
+}
+
+impl Default for GenerationSettings {
+    fn default() -> Self {
+        Self {
+            kind: MotionKind::default(),
+            debias: Debias::default(),
+            strength: 1.0,
+            steps: 30,
+            sampler: SamplerKind::default(),
+            guidance: 12.0,
+            negative_prompt: String::new(),
+            noise: InitialNoise::default(),
+            noise_prior: InitialNoise::DEFAULT_STRENGTH,
+            frames: None,
+            size: None,
+        }
+    }
+}
+
+/// Bounds on what is generated: far beyond what a base model can do, small enough to be refused before
+/// memory is asked for.
+const MAX_FRAMES: usize = 4096;
+const MAX_SIDE: usize = 8192;
+
+impl GenerationSettings {
+    /// Refuses values that cannot work.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for the first of them.
+    pub fn check(&self) -> Result<(), Error> {
+        if !self.strength.is_finite() {
+            return Err(Error::setting("strength", self.strength, "a finite number"));
+        }
+        if let Some(frames) = self.frames
+            && !(1..=MAX_FRAMES).contains(&frames)
+        {
+            return Err(Error::setting("frames", frames, "between 1 and 4096"));
+        }
+        if let Some([width, height]) = self.size
+            && !((1..=MAX_SIDE).contains(&width) && (1..=MAX_SIDE).contains(&height))
+        {
+            return Err(Error::setting(
+                "size",
+                format!("{width}x{height}"),
+                "sides between 1 and 8192",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What a model folder recommends in a file `kinvert.json`. Published models have none and get the published
+/// settings.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recommendations {
+    /// A short name of the model.
+    pub name: Option<String>,
+    /// Frames of a clip.
+    pub frames: Option<usize>,
+    /// Width and height in pixels.
+    pub size: Option<[usize; 2]>,
+    /// Frames per second.
+    pub fps: Option<f64>,
+    /// How to learn on this model.
+    pub inversion: InversionSettings,
+    /// How to generate with this model.
+    pub generation: GenerationSettings,
+}
+
+impl Recommendations {
+    const FILE: &'static str = "kinvert.json";
+
+    /// Reads the file, if there is one.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read, or recommends something impossible.
+    pub fn load(files: &ModelFiles) -> Result<Self, Error> {
+        if !files.contains(Self::FILE) {
+            return Ok(Self::default());
+        }
+        let recommendations: Self = files.json(Self::FILE)?;
+        recommendations.inversion.check()?;
+        recommendations.generation.check()?;
+        Ok(recommendations)
+    }
+}

@@ -1,0 +1,107 @@
+//! What a model folder holds, read from its configuration and hashed, without loading the network.
+
+use kinvert_diffusion::{NoiseSchedule, PredictionType, SchedulerConfig};
+use kinvert_nets::{ModelFiles, UNet3DConditionConfig};
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::motion::ModelId;
+use crate::pipeline::{PUBLISHED_FPS, PUBLISHED_FRAMES, SCHEDULER, model_hash, model_name};
+use crate::settings::{GenerationSettings, InversionSettings, Recommendations};
+
+/// What a base model is and what it is used for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelSummary {
+    /// Name and hash.
+    #[serde(flatten)]
+    pub id: ModelId,
+    /// Frames of its clips.
+    pub frames: usize,
+    /// Width and height of its clips in pixels; absent if they follow the clip that is given.
+    pub size: Option<[usize; 2]>,
+    /// Frames per second of its clips.
+    pub fps: f64,
+    /// What the network predicts.
+    pub prediction_type: PredictionType,
+    /// Timesteps of its noise schedule.
+    pub train_timesteps: usize,
+    /// Places where motion embeddings can live, in the order of a forward pass.
+    pub sites: Vec<SiteSummary>,
+    /// How to learn on it.
+    pub inversion: InversionSettings,
+    /// How to generate with it.
+    pub generation: GenerationSettings,
+}
+
+/// One site of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SiteSummary {
+    /// The block's path in the published checkpoint.
+    pub name: String,
+    /// Channels of its features.
+    pub channels: usize,
+}
+
+impl ModelSummary {
+    /// Reads a model's configuration and hashes its files.
+    ///
+    /// # Errors
+    /// If a file is missing or unreadable, or describes a model that is not supported. Weights are hashed,
+    /// not checked: [`load_model`](crate::load_model) does that.
+    pub fn read(files: &ModelFiles) -> Result<Self, Error> {
+        const CONFIG: &str = "config.json";
+        let unet_files = files.part("unet");
+        let unet: UNet3DConditionConfig = unet_files.json(CONFIG)?;
+        unet.check(&unet_files.label(CONFIG))?;
+        let scheduler_files = files.part("scheduler");
+        let config = SchedulerConfig::from_json(
+            &scheduler_files.read(SCHEDULER)?,
+            &scheduler_files.label(SCHEDULER),
+        )?;
+        let schedule = NoiseSchedule::new(&config)?;
+        let recommendations = Recommendations::load(files)?;
+        let site = |site: kinvert_nets::unet3d::TemporalSite| SiteSummary {
+            name: site.name,
+            channels: site.channels,
+        };
+        Ok(Self {
+            id: ModelId {
+                name: recommendations.name.unwrap_or_else(|| model_name(files)),
+                sha256: model_hash(files)?,
+            },
+            frames: recommendations.frames.unwrap_or(PUBLISHED_FRAMES),
+            size: recommendations.size,
+            fps: recommendations.fps.unwrap_or(PUBLISHED_FPS),
+            prediction_type: schedule.prediction_type(),
+            train_timesteps: schedule.num_train_timesteps(),
+            sites: unet.sites().into_iter().map(site).collect(),
+            inversion: recommendations.inversion,
+            generation: recommendations.generation,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_model_says_what_it_is() {
+        let summary = ModelSummary::read(&kinvert_sprites::model::model_files()).unwrap();
+        assert_eq!((summary.id.name.as_str(), summary.frames), ("sprites", 16));
+        assert_eq!((summary.size, summary.fps), (Some([64, 64]), 8.0));
+        assert_eq!(summary.id.sha256.len(), 64);
+        assert!(summary.sites.len() > 4);
+    }
+
+    #[test]
+    fn a_folder_without_a_model_names_the_missing_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = ModelSummary::read(&ModelFiles::folder(folder.path())).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(
+            source.contains("unet/config.json: no such file"),
+            "{source}"
+        );
+    }
+}

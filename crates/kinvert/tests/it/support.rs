@@ -1,0 +1,90 @@
+//! What several test modules need.
+
+use std::path::{Path, PathBuf};
+
+use burn::backend::Autodiff;
+use burn_flex::Flex;
+use kinvert::embedding::{Embedding, SiteEmbeddings};
+use kinvert::{Clip, ModelFiles, Pipeline};
+use kinvert_diffusion::{NoiseSchedule, SchedulerConfig};
+use kinvert_nets::UNet3DCondition;
+use kinvert_testkit::{Recording, fixtures_dir};
+
+/// The tracking backend and the plain one beneath it.
+pub type B = Autodiff<Flex>;
+pub type Inner = Flex;
+
+/// The built-in model from its folder.
+pub fn sprites_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sprites/assets/model")
+}
+
+pub fn sprites() -> Pipeline<B> {
+    Pipeline::load(&ModelFiles::folder(sprites_folder()), &Default::default()).unwrap()
+}
+
+/// The small random network of the published code's recordings.
+pub fn unet() -> UNet3DCondition<B> {
+    let files = ModelFiles::folder(fixtures_dir().join("parity/unet3d"));
+    UNet3DCondition::load(&files, &Default::default())
+        .unwrap()
+        .1
+}
+
+/// The schedule of the recordings, by the name of its configuration's folder.
+pub fn schedule(name: &str) -> NoiseSchedule {
+    let path = fixtures_dir().join(format!("parity/schedulers/{name}/scheduler_config.json"));
+    let config = SchedulerConfig::from_json(&std::fs::read(path).unwrap(), name).unwrap();
+    NoiseSchedule::new(&config).unwrap()
+}
+
+pub fn embedding(recording: &Recording, name: &str) -> Embedding {
+    let shape = recording.shape(name).try_into().unwrap();
+    Embedding::new(shape, recording.f32s(name))
+}
+
+/// Embeddings under the names of the published code, cut to the first frames.
+pub fn published_embeddings(
+    recording: &Recording,
+    prefix: &str,
+    grid: [usize; 2],
+    frames: usize,
+) -> Vec<SiteEmbeddings> {
+    [
+        "down_blocks.2.temp_attentions.0",
+        "down_blocks.2.temp_attentions.1",
+        "up_blocks.1.temp_attentions.0",
+    ]
+    .into_iter()
+    .chain([
+        "up_blocks.1.temp_attentions.1",
+        "up_blocks.1.temp_attentions.2",
+    ])
+    .map(|path| {
+        let site = format!("{path}.transformer_blocks.0");
+        let read = |name: &str| {
+            embedding(recording, &format!("{prefix}{site}.{name}")).first_frames(frames)
+        };
+        SiteEmbeddings {
+            query_key: read("pos_embed"),
+            values: [read("attn1.vSpatial"), read("attn2.vSpatial")],
+            site,
+            grid,
+        }
+    })
+    .collect()
+}
+
+/// The clip that the recordings on the built-in model were made from.
+pub fn bounce() -> Clip {
+    let recording = Recording::open("sprites/golden/networks.safetensors");
+    let bytes: Vec<u8> = recording
+        .f64s("frames_u8")
+        .into_iter()
+        .map(|v| v as u8)
+        .collect();
+    let frames = bytes
+        .chunks(64 * 64 * 3)
+        .map(|frame| image::RgbImage::from_raw(64, 64, frame.to_vec()).unwrap());
+    Clip::new(frames.collect(), 8.0).unwrap()
+}

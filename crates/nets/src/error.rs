@@ -1,0 +1,166 @@
+//! What can go wrong while a network is read from files.
+
+use std::fmt;
+
+/// An error of this crate. The text says where, what was found and what was expected; [`Error::hint`] says
+/// what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file that the model needs is not there.
+    #[error("{path}: no such file")]
+    Missing {
+        /// The file that was looked for.
+        path: String,
+    },
+    /// A file is there but cannot be read.
+    #[error("{path}: cannot be read")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file is larger than anything of its kind.
+    #[error("{path}: has {found} bytes, expected at most {limit}")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// Its size in bytes.
+        found: u64,
+        /// The bound in bytes.
+        limit: u64,
+    },
+    /// A file is not the JSON that was expected.
+    #[error("{path}: not the expected JSON")]
+    Json {
+        /// The file.
+        path: String,
+        /// Line, column and reason.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A field of a configuration has a value that this program does not support.
+    #[error("{path}: `{field}` is {found}, expected {expected}")]
+    Config {
+        /// The file.
+        path: String,
+        /// The field in it.
+        field: String,
+        /// Its value.
+        found: String,
+        /// What would have been accepted.
+        expected: String,
+    },
+    /// A weight file is not valid safetensors.
+    #[error("{path}: not a valid safetensors file")]
+    Safetensors {
+        /// The file.
+        path: String,
+        /// What the format's reader said.
+        #[source]
+        source: safetensors::SafeTensorError,
+    },
+    /// Weights do not fit the network that the configuration describes.
+    #[error("{path}: the weights do not fit the network: {faults}")]
+    Weights {
+        /// The file, or the first of its shards.
+        path: String,
+        /// Every tensor that is missing, unused, misshapen or unusable.
+        faults: KeyFaults,
+    },
+    /// A tokenizer's files contradict each other or the format.
+    #[error("{path}: not a usable tokenizer: {reason}")]
+    Tokenizer {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// What the user can do about it, if anything is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { .. } => Some(
+                "pass the folder of a text-to-video model in the diffusers layout: model_index.json, unet/, vae/, \
+                 text_encoder/, tokenizer/, scheduler/"
+                    .into(),
+            ),
+            Self::Unreadable { .. } => Some("check the file's permissions".into()),
+            Self::TooLarge { .. } | Self::Json { .. } | Self::Tokenizer { .. } => {
+                Some("the file may be damaged or belong to something else; fetch the model again".into())
+            }
+            Self::Config { .. } => Some("this kind of network is not supported".into()),
+            Self::Safetensors { .. } => Some("the file may be cut short; fetch it again".into()),
+            Self::Weights { .. } => {
+                Some("config.json and the weights must come from one and the same published model".into())
+            }
+        }
+    }
+
+    /// A configuration field that this program does not support.
+    pub fn config(
+        path: &str,
+        field: &str,
+        found: impl fmt::Debug,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Config {
+            path: path.into(),
+            field: field.into(),
+            found: format!("{found:?}"),
+            expected: expected.into(),
+        }
+    }
+}
+
+/// Every way in which a set of weights differs from what a network needs.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct KeyFaults {
+    /// Tensors that the network needs and the file lacks.
+    pub missing: Vec<String>,
+    /// Tensors in the file that the network has no place for.
+    pub unused: Vec<String>,
+    /// Tensors of another shape: name, shape found, shape expected.
+    pub misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
+    /// Tensors that cannot be used: name and reason (a dtype that is no float, a value that is not finite).
+    pub unusable: Vec<(String, String)>,
+}
+
+impl KeyFaults {
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty()
+            && self.unused.is_empty()
+            && self.misshapen.is_empty()
+            && self.unusable.is_empty()
+    }
+}
+
+impl fmt::Display for KeyFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        let mut part = |what: &str, list: Vec<String>| {
+            if list.is_empty() {
+                return Ok(());
+            }
+            write!(f, "{separator}{} {what} ({})", list.len(), list.join(", "))?;
+            separator = "; ";
+            Ok(())
+        };
+        part("missing", self.missing.clone())?;
+        part("not expected", self.unused.clone())?;
+        let shape = |(name, found, expected): &(String, Vec<usize>, Vec<usize>)| {
+            format!("{name} is {found:?}, expected {expected:?}")
+        };
+        part(
+            "of another shape",
+            self.misshapen.iter().map(shape).collect(),
+        )?;
+        let unusable = |(name, reason): &(String, String)| format!("{name} {reason}");
+        part("unusable", self.unusable.iter().map(unusable).collect())
+    }
+}

@@ -1,0 +1,147 @@
+//! Multi-head attention and the GEGLU feed-forward layer, shared by all transformer blocks.
+//!
+//! Source: the `Attention` and `FeedForward` modules of the diffusers library. Keys:
+//! `{to_q,to_k,to_v,to_out.0}` and `{net.0.proj,net.2}`.
+
+use burn::nn::{Linear, LinearConfig};
+use burn::prelude::*;
+use burn::tensor::activation::gelu;
+use burn::tensor::module::attention;
+use burn::tensor::ops::AttentionModuleOptions;
+
+use crate::KeyMap;
+
+/// Keys of [`Attention`] and [`FeedForward`] that are no Rust field names.
+pub(crate) const KEY_MAP: KeyMap<'static> = &[
+    (".to_out.", ".to_out.0."),
+    (".ff.proj_in.", ".ff.net.0.proj."),
+    (".ff.proj_out.", ".ff.net.2."),
+];
+
+/// Sizes of an [`Attention`] layer.
+#[derive(Config, Debug)]
+pub struct AttentionConfig {
+    /// Channels of the queries' input and of the output.
+    pub query_dim: usize,
+    /// Channels of the keys' and values' input.
+    pub context_dim: usize,
+    /// Attention heads side by side.
+    pub heads: usize,
+    /// Channels per head.
+    pub head_dim: usize,
+}
+
+impl AttentionConfig {
+    /// Builds the layer with random weights, which are drawn only when first read.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> Attention<B> {
+        let inner_dim = self.heads * self.head_dim;
+        let linear = |from, to, bias| LinearConfig::new(from, to).with_bias(bias).init(device);
+        Attention {
+            to_q: linear(self.query_dim, inner_dim, false),
+            to_k: linear(self.context_dim, inner_dim, false),
+            to_v: linear(self.context_dim, inner_dim, false),
+            to_out: linear(inner_dim, self.query_dim, true),
+            heads: self.heads,
+        }
+    }
+}
+
+/// Multi-head attention; see the [module docs](self).
+#[derive(Module, Debug)]
+pub struct Attention<B: Backend> {
+    to_q: Linear<B>,
+    to_k: Linear<B>,
+    to_v: Linear<B>,
+    to_out: Linear<B>,
+    heads: usize,
+}
+
+/// Queries, keys and values, each `[batch, tokens, inner channels]`, before they are split into heads.
+#[derive(Debug, Clone)]
+pub struct Projections<B: Backend> {
+    /// What asks.
+    pub query: Tensor<B, 3>,
+    /// What is compared with.
+    pub key: Tensor<B, 3>,
+    /// What is mixed.
+    pub value: Tensor<B, 3>,
+}
+
+impl<B: Backend> Attention<B> {
+    /// Attends from `hidden_states` `[batch, tokens, channels]` to `context` `[batch, context tokens, context
+    /// channels]`.
+    pub fn forward(&self, hidden_states: Tensor<B, 3>, context: Tensor<B, 3>) -> Tensor<B, 3> {
+        let projections = Projections {
+            query: self.to_q.forward(hidden_states),
+            key: self.to_k.forward(context.clone()),
+            value: self.to_v.forward(context),
+        };
+        self.attend(projections)
+    }
+
+    /// The three projections of self-attention, where values may read another input than queries and keys do.
+    /// Both are `[batch, tokens, channels]`.
+    pub fn project(
+        &self,
+        query_key_input: Tensor<B, 3>,
+        value_input: Tensor<B, 3>,
+    ) -> Projections<B> {
+        Projections {
+            query: self.to_q.forward(query_key_input.clone()),
+            key: self.to_k.forward(query_key_input),
+            value: self.to_v.forward(value_input),
+        }
+    }
+
+    /// Mixes the values and projects the result: `[batch, tokens, channels]`.
+    pub fn attend(&self, projections: Projections<B>) -> Tensor<B, 3> {
+        let [batch, tokens, inner_dim] = projections.query.dims();
+        let mixed = attention(
+            self.split_heads(projections.query), // [B, h, S, D]
+            self.split_heads(projections.key),
+            self.split_heads(projections.value),
+            None,
+            None,
+            AttentionModuleOptions::default(),
+        );
+        self.to_out
+            .forward(mixed.swap_dims(1, 2).reshape([batch, tokens, inner_dim]))
+    }
+
+    /// `[B, S, C]` to `[B, h, S, D]`.
+    fn split_heads(&self, x: Tensor<B, 3>) -> Tensor<B, 4> {
+        let [batch, tokens, channels] = x.dims();
+        x.reshape([batch, tokens, self.heads, channels / self.heads])
+            .swap_dims(1, 2)
+    }
+}
+
+/// Two linear layers with a gated GELU between them (GEGLU); the middle is four times as wide.
+#[derive(Module, Debug)]
+pub struct FeedForward<B: Backend> {
+    proj_in: Linear<B>,
+    proj_out: Linear<B>,
+}
+
+impl<B: Backend> FeedForward<B> {
+    /// Builds the layer for `channels` channels.
+    pub fn new(channels: usize, device: &B::Device) -> Self {
+        let inner_dim = 4 * channels;
+        Self {
+            proj_in: LinearConfig::new(channels, 2 * inner_dim).init(device),
+            proj_out: LinearConfig::new(inner_dim, channels).init(device),
+        }
+    }
+
+    /// `[batch, tokens, channels]` to the same shape.
+    pub fn forward(&self, hidden_states: Tensor<B, 3>) -> Tensor<B, 3> {
+        let [value, gate] = halves(self.proj_in.forward(hidden_states));
+        self.proj_out.forward(value * gelu(gate))
+    }
+}
+
+/// Splits the last axis in two.
+fn halves<B: Backend>(x: Tensor<B, 3>) -> [Tensor<B, 3>; 2] {
+    let half = x.dims()[2] / 2;
+    [x.clone().narrow(2, 0, half), x.narrow(2, half, half)]
+}

@@ -1,0 +1,263 @@
+//! The layers that mix frames: the temporal transformer and the temporal convolutions.
+//!
+//! Source: `TransformerTemporalModel` (with double self-attention) and `TemporalConvLayer` of the diffusers
+//! library. A temporal transformer turns its features into one sequence of frames for every spatial position
+//! and applies `proj_in -> block -> proj_out`; the block is
+//!
+//! ```text
+//! x = x + attn1(norm1(x));   x = x + attn2(norm2(x));   x = x + ff(norm3(x))
+//! ```
+//!
+//! with self-attention over the frames in both places. Such a block is called a *site*. A caller may change
+//! what its attentions read through a [`TemporalModulation`]; without one this is the published layer.
+
+use burn::nn::conv::{Conv3d, Conv3dConfig};
+use burn::nn::{
+    GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig3d,
+};
+use burn::prelude::*;
+use burn::tensor::activation::silu;
+
+use super::attention::{Attention, AttentionConfig, FeedForward, Projections};
+use super::norm::group_norm;
+use crate::KeyMap;
+
+/// Keys of [`TemporalConvLayer`] that are no Rust field names: the published layer is a list of norm,
+/// activation, dropout (not in the first) and convolution.
+pub(crate) const KEY_MAP: KeyMap<'static> = &[
+    (".conv1.norm.", ".conv1.0."),
+    (".conv1.conv.", ".conv1.2."),
+    (".conv2.norm.", ".conv2.0."),
+    (".conv2.conv.", ".conv2.3."),
+    (".conv3.norm.", ".conv3.0."),
+    (".conv3.conv.", ".conv3.3."),
+    (".conv4.norm.", ".conv4.0."),
+    (".conv4.conv.", ".conv4.3."),
+];
+
+/// One of the two attentions of a site, and the shape of what passes through it.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionAt<'a> {
+    /// The site: the block's path in the published checkpoint, for example
+    /// `down_blocks.2.temp_attentions.0.transformer_blocks.0`.
+    pub site: &'a str,
+    /// 0 for `attn1`, 1 for `attn2`.
+    pub attention: usize,
+    /// Clips in the batch.
+    pub batch: usize,
+    /// Rows of the spatial grid.
+    pub height: usize,
+    /// Columns of the spatial grid.
+    pub width: usize,
+}
+
+/// What a caller changes inside the temporal attentions. Positions are ordered batch first, then row, then
+/// column: position = `(batch * height + row) * width + column`.
+pub trait TemporalModulation<B: Backend> {
+    /// What queries and keys, and what values are projected from, given the normalised features
+    /// `[positions, frames, channels]`. The published layer reads the same features for both.
+    fn inputs(&self, at: AttentionAt<'_>, features: Tensor<B, 3>) -> AttentionInputs<B>;
+
+    /// Changes the projections, each `[positions, frames, inner channels]`; as they are, unless overridden.
+    fn projections(&self, _at: AttentionAt<'_>, projections: Projections<B>) -> Projections<B> {
+        projections
+    }
+}
+
+/// Inputs of a temporal attention, each `[positions, frames, channels]`.
+#[derive(Debug, Clone)]
+pub struct AttentionInputs<B: Backend> {
+    /// What queries and keys are projected from.
+    pub query_key: Tensor<B, 3>,
+    /// What values are projected from.
+    pub value: Tensor<B, 3>,
+}
+
+/// Sizes of a [`TransformerTemporal`].
+#[derive(Config, Debug)]
+pub struct TransformerTemporalConfig {
+    /// Channels of the features.
+    pub in_channels: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Channels per head; the block is `heads * head_dim` wide.
+    pub head_dim: usize,
+    /// Groups of the first norm.
+    pub norm_num_groups: usize,
+}
+
+impl TransformerTemporalConfig {
+    /// Builds the transformer with random weights, which are drawn only when first read.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> TransformerTemporal<B> {
+        let inner_dim = self.heads * self.head_dim;
+        let attention = AttentionConfig::new(inner_dim, inner_dim, self.heads, self.head_dim);
+        let norm = || {
+            LayerNormConfig::new(inner_dim)
+                .with_epsilon(1e-5)
+                .init(device)
+        };
+        let block = TemporalBlock {
+            norm1: norm(),
+            attn1: attention.init(device),
+            norm2: norm(),
+            attn2: attention.init(device),
+            norm3: norm(),
+            ff: FeedForward::new(inner_dim, device),
+        };
+        TransformerTemporal {
+            norm: GroupNormConfig::new(self.norm_num_groups, self.in_channels)
+                .with_epsilon(1e-6)
+                .init(device),
+            proj_in: LinearConfig::new(self.in_channels, inner_dim).init(device),
+            transformer_blocks: vec![block],
+            proj_out: LinearConfig::new(inner_dim, self.in_channels).init(device),
+        }
+    }
+}
+
+/// Attention among the frames of every spatial position; see the [module docs](self).
+#[derive(Module, Debug)]
+pub struct TransformerTemporal<B: Backend> {
+    norm: GroupNorm<B>,
+    proj_in: Linear<B>,
+    transformer_blocks: Vec<TemporalBlock<B>>,
+    proj_out: Linear<B>,
+}
+
+impl<B: Backend> TransformerTemporal<B> {
+    /// `hidden_states` and the result are `[batch * frames, channels, height, width]`. `path` is this layer's
+    /// path in the network, from which its site gets its name.
+    pub fn forward(
+        &self,
+        hidden_states: Tensor<B, 4>,
+        frames: usize,
+        path: &str,
+        modulation: Option<&dyn TemporalModulation<B>>,
+    ) -> Tensor<B, 4> {
+        let [images, channels, height, width] = hidden_states.dims();
+        let batch = images / frames;
+        let normed = group_norm(
+            &self.norm,
+            channels_before_frames(hidden_states.clone(), frames),
+        ); // [B, C, N, H, W]
+        let sequences = normed
+            .permute([0, 3, 4, 2, 1]) // [B, H, W, N, C]
+            .reshape([batch * height * width, frames, channels]);
+        let mut features = self.proj_in.forward(sequences); // [P, N, inner]
+        for (index, block) in self.transformer_blocks.iter().enumerate() {
+            let site = format!("{path}.transformer_blocks.{index}");
+            let at = AttentionAt {
+                site: &site,
+                attention: 0,
+                batch,
+                height,
+                width,
+            };
+            features = block.forward(features, at, modulation);
+        }
+        let output = self
+            .proj_out
+            .forward(features)
+            .reshape([batch, height, width, frames, channels])
+            .permute([0, 3, 4, 1, 2]) // [B, N, C, H, W]
+            .reshape([images, channels, height, width]);
+        output + hidden_states
+    }
+}
+
+/// A transformer block with two self-attentions: a site.
+#[derive(Module, Debug)]
+pub struct TemporalBlock<B: Backend> {
+    norm1: LayerNorm<B>,
+    attn1: Attention<B>,
+    norm2: LayerNorm<B>,
+    attn2: Attention<B>,
+    norm3: LayerNorm<B>,
+    ff: FeedForward<B>,
+}
+
+impl<B: Backend> TemporalBlock<B> {
+    /// `[positions, frames, channels]` to the same shape.
+    fn forward(
+        &self,
+        mut features: Tensor<B, 3>,
+        at: AttentionAt<'_>,
+        modulation: Option<&dyn TemporalModulation<B>>,
+    ) -> Tensor<B, 3> {
+        for (index, (norm, attention)) in [(&self.norm1, &self.attn1), (&self.norm2, &self.attn2)]
+            .into_iter()
+            .enumerate()
+        {
+            let normed = norm.forward(features.clone());
+            let attended = match modulation {
+                None => attention.attend(attention.project(normed.clone(), normed)),
+                Some(modulation) => {
+                    let at = AttentionAt {
+                        attention: index,
+                        ..at
+                    };
+                    let inputs = modulation.inputs(at, normed);
+                    let projections = attention.project(inputs.query_key, inputs.value);
+                    attention.attend(modulation.projections(at, projections))
+                }
+            };
+            features = features + attended;
+        }
+        let normed = self.norm3.forward(features.clone());
+        features + self.ff.forward(normed)
+    }
+}
+
+/// Four convolutions over neighbouring frames, with a residual.
+#[derive(Module, Debug)]
+pub struct TemporalConvLayer<B: Backend> {
+    conv1: NormedConv3d<B>,
+    conv2: NormedConv3d<B>,
+    conv3: NormedConv3d<B>,
+    conv4: NormedConv3d<B>,
+}
+
+/// Group norm, SiLU and a convolution over three frames.
+#[derive(Module, Debug)]
+struct NormedConv3d<B: Backend> {
+    norm: GroupNorm<B>,
+    conv: Conv3d<B>,
+}
+
+impl<B: Backend> TemporalConvLayer<B> {
+    /// Builds the layer for `channels` channels. The published layer has dropout between its convolutions
+    /// while it is trained; here the network is frozen and dropout is left out.
+    pub fn new(channels: usize, norm_num_groups: usize, device: &B::Device) -> Self {
+        let normed_conv = || NormedConv3d {
+            norm: GroupNormConfig::new(norm_num_groups, channels)
+                .with_epsilon(1e-5)
+                .init(device),
+            conv: Conv3dConfig::new([channels, channels], [3, 1, 1])
+                .with_padding(PaddingConfig3d::Explicit(1, 0, 0))
+                .init(device),
+        };
+        Self {
+            conv1: normed_conv(),
+            conv2: normed_conv(),
+            conv3: normed_conv(),
+            conv4: normed_conv(),
+        }
+    }
+
+    /// `[batch * frames, channels, height, width]` to the same shape.
+    pub fn forward(&self, hidden_states: Tensor<B, 4>, frames: usize) -> Tensor<B, 4> {
+        let shape = hidden_states.dims();
+        let mut features = channels_before_frames(hidden_states.clone(), frames); // [B, C, N, H, W]
+        for layer in [&self.conv1, &self.conv2, &self.conv3, &self.conv4] {
+            features = layer.conv.forward(silu(group_norm(&layer.norm, features)));
+        }
+        hidden_states + features.swap_dims(1, 2).reshape(shape)
+    }
+}
+
+/// `[batch * frames, channels, height, width]` to `[batch, channels, frames, height, width]`.
+fn channels_before_frames<B: Backend>(x: Tensor<B, 4>, frames: usize) -> Tensor<B, 5> {
+    let [images, channels, height, width] = x.dims();
+    x.reshape([images / frames, frames, channels, height, width])
+        .swap_dims(1, 2)
+}

@@ -1,0 +1,125 @@
+//! The spatial transformer: attention among the positions of one frame, then to the text.
+//!
+//! Source: `Transformer2DModel` of the diffusers library with linear projections. Keys:
+//! `{norm,proj_in,transformer_blocks.0.{norm1,attn1,norm2,attn2,norm3,ff},proj_out}`.
+
+use burn::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::prelude::*;
+
+use super::attention::{Attention, AttentionConfig, FeedForward};
+use super::norm::group_norm;
+
+/// Sizes of a [`Transformer2D`].
+#[derive(Config, Debug)]
+pub struct Transformer2DConfig {
+    /// Channels of the features.
+    pub in_channels: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Channels per head.
+    pub head_dim: usize,
+    /// Channels of the text states.
+    pub cross_attention_dim: usize,
+    /// Groups of the first norm.
+    pub norm_num_groups: usize,
+}
+
+impl Transformer2DConfig {
+    /// Builds the transformer with random weights, which are drawn only when first read.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> Transformer2D<B> {
+        let inner_dim = self.heads * self.head_dim;
+        let norm = || {
+            LayerNormConfig::new(inner_dim)
+                .with_epsilon(1e-5)
+                .init(device)
+        };
+        let attention = |context_dim| {
+            AttentionConfig::new(inner_dim, context_dim, self.heads, self.head_dim).init(device)
+        };
+        let block = SpatialBlock {
+            norm1: norm(),
+            attn1: attention(inner_dim),
+            norm2: norm(),
+            attn2: attention(self.cross_attention_dim),
+            norm3: norm(),
+            ff: FeedForward::new(inner_dim, device),
+        };
+        Transformer2D {
+            norm: GroupNormConfig::new(self.norm_num_groups, self.in_channels)
+                .with_epsilon(1e-6)
+                .init(device),
+            proj_in: LinearConfig::new(self.in_channels, inner_dim).init(device),
+            transformer_blocks: vec![block],
+            proj_out: LinearConfig::new(inner_dim, self.in_channels).init(device),
+        }
+    }
+}
+
+/// Attention within each frame and to the text; see the [module docs](self).
+#[derive(Module, Debug)]
+pub struct Transformer2D<B: Backend> {
+    norm: GroupNorm<B>,
+    proj_in: Linear<B>,
+    transformer_blocks: Vec<SpatialBlock<B>>,
+    proj_out: Linear<B>,
+}
+
+impl<B: Backend> Transformer2D<B> {
+    /// `hidden_states` and the result are `[batch * frames, channels, height, width]`;
+    /// `encoder_hidden_states` is `[batch, text tokens, cross_attention_dim]`, one row per clip.
+    pub fn forward(
+        &self,
+        hidden_states: Tensor<B, 4>,
+        encoder_hidden_states: Tensor<B, 3>,
+    ) -> Tensor<B, 4> {
+        let [images, channels, height, width] = hidden_states.dims();
+        let tokens = group_norm(&self.norm, hidden_states.clone())
+            .reshape([images, channels, height * width])
+            .swap_dims(1, 2); // [images, H*W, C]
+        let mut tokens = self.proj_in.forward(tokens);
+        for block in &self.transformer_blocks {
+            tokens = block.forward(tokens, encoder_hidden_states.clone());
+        }
+        let output = self
+            .proj_out
+            .forward(tokens)
+            .swap_dims(1, 2)
+            .reshape([images, channels, height, width]);
+        output + hidden_states
+    }
+}
+
+/// Self-attention, cross-attention and feed-forward, each with a norm before and a residual around it.
+#[derive(Module, Debug)]
+struct SpatialBlock<B: Backend> {
+    norm1: LayerNorm<B>,
+    attn1: Attention<B>,
+    norm2: LayerNorm<B>,
+    attn2: Attention<B>,
+    norm3: LayerNorm<B>,
+    ff: FeedForward<B>,
+}
+
+impl<B: Backend> SpatialBlock<B> {
+    /// `tokens` is `[batch * frames, positions, channels]`, `text` is `[batch, text tokens, channels]`.
+    fn forward(&self, tokens: Tensor<B, 3>, text: Tensor<B, 3>) -> Tensor<B, 3> {
+        let [images, positions, channels] = tokens.dims();
+        let batch = text.dims()[0];
+        let normed = self.norm1.forward(tokens.clone());
+        let tokens = tokens + self.attn1.forward(normed.clone(), normed);
+        // All frames of a clip read the same text, so they are one long sequence of queries and the text is
+        // projected once per clip.
+        let normed = self.norm2.forward(tokens.clone()).reshape([
+            batch,
+            images / batch * positions,
+            channels,
+        ]);
+        let tokens = tokens
+            + self
+                .attn2
+                .forward(normed, text)
+                .reshape([images, positions, channels]);
+        let normed = self.norm3.forward(tokens.clone());
+        tokens + self.ff.forward(normed)
+    }
+}

@@ -1,0 +1,363 @@
+//! The configuration of a 3-D U-Net, as its `config.json` states it, and where its sites are.
+
+use serde::Deserialize;
+
+use crate::error::Error;
+
+/// `config.json` of a `UNet3DConditionModel`. Fields that later versions of the library add are passed over;
+/// a value that would change the network in a way this program does not build is refused by
+/// [`UNet3DConditionConfig::check`].
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct UNet3DConditionConfig {
+    /// Class of the network; `UNet3DConditionModel`.
+    #[serde(rename = "_class_name")]
+    pub class_name: String,
+    /// Latent size in latent pixels that the model was trained at.
+    #[serde(default)]
+    pub sample_size: Option<SampleSize>,
+    /// Channels of the latents that go in.
+    pub in_channels: usize,
+    /// Channels of the prediction that comes out.
+    pub out_channels: usize,
+    /// Kinds of the blocks on the way down.
+    pub down_block_types: Vec<String>,
+    /// Kinds of the blocks on the way up.
+    pub up_block_types: Vec<String>,
+    /// Channels of each level.
+    pub block_out_channels: Vec<usize>,
+    /// Layers of each block on the way down; blocks on the way up have one more.
+    pub layers_per_block: usize,
+    /// Channels of the text states.
+    pub cross_attention_dim: usize,
+    /// Channels per attention head (the published name and meaning of this field differ between networks).
+    pub attention_head_dim: usize,
+    /// Groups of every group norm.
+    #[serde(default = "default_groups")]
+    pub norm_num_groups: usize,
+    /// Epsilon of the group norms of residual blocks and of the last norm.
+    #[serde(default = "default_eps")]
+    pub norm_eps: f64,
+    /// Activation; `silu`.
+    #[serde(default = "default_act")]
+    pub act_fn: String,
+    /// Padding of the downsamplers; 1.
+    #[serde(default = "one")]
+    pub downsample_padding: usize,
+    /// Scale of the residual blocks in the middle; 1.
+    #[serde(default = "one_f64")]
+    pub mid_block_scale_factor: f64,
+    /// Not supported by the reference library either.
+    #[serde(default)]
+    pub num_attention_heads: Option<serde_json::Value>,
+    /// Conditioning of the timestep; absent in text-to-video models.
+    #[serde(default)]
+    pub time_cond_proj_dim: Option<usize>,
+}
+
+/// A square or rectangular latent size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum SampleSize {
+    /// Side of a square.
+    Square(usize),
+    /// Height and width.
+    Rectangle([usize; 2]),
+}
+
+fn default_groups() -> usize {
+    32
+}
+fn default_eps() -> f64 {
+    1e-5
+}
+fn default_act() -> String {
+    "silu".into()
+}
+fn one() -> usize {
+    1
+}
+fn one_f64() -> f64 {
+    1.0
+}
+
+/// Bounds on sizes that a file may ask for, well above every published network.
+const MAX_CHANNELS: usize = 8192;
+const MAX_LEVELS: usize = 8;
+const MAX_LAYERS: usize = 16;
+
+impl UNet3DConditionConfig {
+    /// Refuses what this program does not build; `path` names the file in errors.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the first field that is not supported.
+    pub fn check(&self, path: &str) -> Result<(), Error> {
+        let refuse = |field: &str, found: &dyn std::fmt::Debug, expected: &str| {
+            Err(Error::config(path, field, found, expected))
+        };
+        if self.class_name != "UNet3DConditionModel" {
+            return refuse("_class_name", &self.class_name, "UNet3DConditionModel");
+        }
+        let levels = self.block_out_channels.len();
+        if levels == 0 || levels > MAX_LEVELS {
+            return refuse(
+                "block_out_channels",
+                &self.block_out_channels,
+                "one to eight levels",
+            );
+        }
+        if self.norm_num_groups == 0 || self.norm_num_groups > MAX_CHANNELS {
+            return refuse(
+                "norm_num_groups",
+                &self.norm_num_groups,
+                "a positive number",
+            );
+        }
+        if self.attention_head_dim == 0 || self.attention_head_dim > MAX_CHANNELS {
+            return refuse(
+                "attention_head_dim",
+                &self.attention_head_dim,
+                "a positive number",
+            );
+        }
+        for (field, channels) in [
+            ("in_channels", self.in_channels),
+            ("out_channels", self.out_channels),
+            ("cross_attention_dim", self.cross_attention_dim),
+        ] {
+            if channels == 0 || channels > MAX_CHANNELS {
+                return refuse(field, &channels, "between 1 and 8192");
+            }
+        }
+        for &channels in &self.block_out_channels {
+            let fits = (1..=MAX_CHANNELS).contains(&channels)
+                && channels.is_multiple_of(self.norm_num_groups)
+                && channels.is_multiple_of(self.attention_head_dim);
+            if !fits {
+                let expected =
+                    "multiples of `norm_num_groups` and `attention_head_dim`, at most 8192";
+                return refuse("block_out_channels", &self.block_out_channels, expected);
+            }
+        }
+        if self.block_out_channels[0] % 2 != 0 {
+            return refuse(
+                "block_out_channels",
+                &self.block_out_channels,
+                "an even number of channels first",
+            );
+        }
+        if self.layers_per_block == 0 || self.layers_per_block > MAX_LAYERS {
+            return refuse(
+                "layers_per_block",
+                &self.layers_per_block,
+                "between 1 and 16",
+            );
+        }
+        let down = |kind: &str| matches!(kind, "CrossAttnDownBlock3D" | "DownBlock3D");
+        if self.down_block_types.len() != levels
+            || !self.down_block_types.iter().all(|kind| down(kind))
+        {
+            let expected = "CrossAttnDownBlock3D or DownBlock3D for each of `block_out_channels`";
+            return refuse("down_block_types", &self.down_block_types, expected);
+        }
+        let up = |kind: &str| matches!(kind, "CrossAttnUpBlock3D" | "UpBlock3D");
+        if self.up_block_types.len() != levels || !self.up_block_types.iter().all(|kind| up(kind)) {
+            let expected = "CrossAttnUpBlock3D or UpBlock3D for each of `block_out_channels`";
+            return refuse("up_block_types", &self.up_block_types, expected);
+        }
+        if !(self.norm_eps.is_finite() && self.norm_eps > 0.0) {
+            return refuse("norm_eps", &self.norm_eps, "a positive number");
+        }
+        if self.act_fn != "silu" && self.act_fn != "swish" {
+            return refuse("act_fn", &self.act_fn, "silu");
+        }
+        if self.downsample_padding != 1 {
+            return refuse("downsample_padding", &self.downsample_padding, "1");
+        }
+        if self.mid_block_scale_factor != 1.0 {
+            return refuse("mid_block_scale_factor", &self.mid_block_scale_factor, "1");
+        }
+        if self.num_attention_heads.is_some() {
+            return refuse("num_attention_heads", &self.num_attention_heads, "null");
+        }
+        if self.time_cond_proj_dim.is_some() {
+            return refuse("time_cond_proj_dim", &self.time_cond_proj_dim, "null");
+        }
+        Ok(())
+    }
+
+    /// Height and width of the latents that the model was trained at, if the configuration says so.
+    pub fn latent_size(&self) -> Option<[usize; 2]> {
+        match self.sample_size? {
+            SampleSize::Square(side) => Some([side, side]),
+            SampleSize::Rectangle(size) => Some(size),
+        }
+    }
+
+    /// Every site of the network, in the order in which a forward pass reaches them.
+    pub fn sites(&self) -> Vec<TemporalSite> {
+        let levels = self.block_out_channels.len();
+        let mut sites = vec![TemporalSite {
+            name: "transformer_in.transformer_blocks.0".into(),
+            part: SitePart::In,
+            channels: super::TRANSFORMER_IN_HEADS * self.attention_head_dim,
+            level: 0,
+        }];
+        let mut add =
+            |part: SitePart, prefix: String, count: usize, channels: usize, level: usize| {
+                sites.extend((0..count).map(|index| TemporalSite {
+                    name: format!("{prefix}.temp_attentions.{index}.transformer_blocks.0"),
+                    part,
+                    channels,
+                    level,
+                }));
+            };
+        for (level, kind) in self.down_block_types.iter().enumerate() {
+            if kind.starts_with("CrossAttn") {
+                let channels = self.block_out_channels[level];
+                add(
+                    SitePart::Down,
+                    format!("down_blocks.{level}"),
+                    self.layers_per_block,
+                    channels,
+                    level,
+                );
+            }
+        }
+        add(
+            SitePart::Mid,
+            "mid_block".into(),
+            1,
+            self.block_out_channels[levels - 1],
+            levels - 1,
+        );
+        for (index, kind) in self.up_block_types.iter().enumerate() {
+            if kind.starts_with("CrossAttn") {
+                let level = levels - 1 - index;
+                let channels = self.block_out_channels[level];
+                add(
+                    SitePart::Up,
+                    format!("up_blocks.{index}"),
+                    self.layers_per_block + 1,
+                    channels,
+                    level,
+                );
+            }
+        }
+        sites
+    }
+}
+
+/// The part of the network in which a site lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SitePart {
+    /// `transformer_in`, before the first block.
+    In,
+    /// The blocks on the way down.
+    Down,
+    /// The middle block.
+    Mid,
+    /// The blocks on the way up.
+    Up,
+}
+
+/// A block with two temporal attentions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemporalSite {
+    /// Path in the published checkpoint, for example `down_blocks.2.temp_attentions.0.transformer_blocks.0`.
+    pub name: String,
+    /// Part of the network.
+    pub part: SitePart,
+    /// Channels of the features its attentions read.
+    pub channels: usize,
+    /// How many times the latents were halved before.
+    pub level: usize,
+}
+
+impl TemporalSite {
+    /// Rows and columns of the site's grid for latents of the given height and width. Every downsampler
+    /// rounds up.
+    pub fn grid(&self, latent_size: [usize; 2]) -> [usize; 2] {
+        latent_size.map(|side| (0..self.level).fold(side, |side, _| side.div_ceil(2)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zeroscope() -> UNet3DConditionConfig {
+        serde_json::from_value(serde_json::json!({
+            "_class_name": "UNet3DConditionModel",
+            "in_channels": 4,
+            "out_channels": 4,
+            "down_block_types":
+                ["CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "DownBlock3D"],
+            "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D"],
+            "block_out_channels": [320, 640, 1280, 1280],
+            "layers_per_block": 2,
+            "cross_attention_dim": 1024,
+            "attention_head_dim": 64,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn published_default_sites_of_zeroscope() {
+        let config = zeroscope();
+        config.check("unet/config.json").unwrap();
+        let wide: Vec<_> = config
+            .sites()
+            .into_iter()
+            .filter(|site| {
+                site.channels == 1280 && matches!(site.part, SitePart::Down | SitePart::Up)
+            })
+            .map(|site| (site.name.clone(), site.grid([40, 72])))
+            .collect();
+        let name =
+            |block: &str, index| format!("{block}.temp_attentions.{index}.transformer_blocks.0");
+        assert_eq!(
+            wide,
+            [
+                (name("down_blocks.2", 0), [10, 18]),
+                (name("down_blocks.2", 1), [10, 18]),
+                (name("up_blocks.1", 0), [10, 18]),
+                (name("up_blocks.1", 1), [10, 18]),
+                (name("up_blocks.1", 2), [10, 18]),
+            ]
+        );
+    }
+
+    #[test]
+    fn unsupported_values_are_refused_by_field() {
+        type Change = fn(&mut UNet3DConditionConfig);
+        let changes: [(&str, Change); 10] = [
+            ("_class_name", |c| {
+                c.class_name = "UNet2DConditionModel".into()
+            }),
+            ("block_out_channels", |c| {
+                c.block_out_channels = vec![1 << 40, 640, 1280, 1280]
+            }),
+            ("block_out_channels", |c| c.block_out_channels = vec![]),
+            ("down_block_types", |c| {
+                c.down_block_types[1] = "AttnDownBlock3D".into()
+            }),
+            ("up_block_types", |c| {
+                c.up_block_types.pop();
+            }),
+            ("norm_num_groups", |c| c.norm_num_groups = 0),
+            ("attention_head_dim", |c| c.attention_head_dim = 0),
+            ("act_fn", |c| c.act_fn = "gelu".into()),
+            ("mid_block_scale_factor", |c| c.mid_block_scale_factor = 1.4),
+            ("layers_per_block", |c| c.layers_per_block = 1 << 60),
+        ];
+        for (field, change) in changes {
+            let mut config = zeroscope();
+            change(&mut config);
+            let message = config.check("unet/config.json").unwrap_err().to_string();
+            assert!(
+                message.starts_with(&format!("unet/config.json: `{field}` is ")),
+                "{message}"
+            );
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Weight files: reading them, and filling a network with them.
+//!
+//! Weights are read as safetensors, whole or in shards. A network names its fields as the published
+//! checkpoint does; the few keys that cannot be Rust field names are renamed by one [`KeyMap`] per network.
+//! Linear weights are stored as `[out, in]` in files and as `[in, out]` in Burn, and norms call their
+//! parameters `weight` and `bias` in files and `gamma` and `beta` in Burn: both are handled here, once.
+//!
+//! A tensor that is missing, unused, misshapen, of a dtype that is no float, or that holds a value that is
+//! not finite is a fault; all faults are collected and reported together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Tensor, TensorData, backend::Backend, bf16, f16};
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+
+use crate::error::{Error, KeyFaults};
+use crate::files::{FileBytes, ModelFiles};
+
+/// How the fields of a network become keys of its checkpoint: pairs of (part of the field's path, what
+/// stands for it in the key), applied in order. Paths are matched with a leading and inner dots, for example
+/// `(".to_out.", ".to_out.0.")`.
+pub type KeyMap<'a> = &'a [(&'static str, &'static str)];
+
+/// The tensors of a checkpoint, not yet converted.
+pub struct Weights {
+    origin: String,
+    tensors: BTreeMap<String, Stored>,
+}
+
+/// Where one tensor lies.
+struct Stored {
+    file: FileBytes,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    range: std::ops::Range<usize>,
+}
+
+impl Weights {
+    /// Opens `{stem}.safetensors`, or the shards that `{stem}.safetensors.index.json` lists.
+    ///
+    /// # Errors
+    /// If neither is there, a shard is missing, a name climbs out of the folder, or a file is not valid
+    /// safetensors.
+    pub fn open(files: &ModelFiles, stem: &str) -> Result<Self, Error> {
+        let names = weight_files(files, stem)?;
+        let mut weights = Self {
+            origin: files.label(&names[0]),
+            tensors: BTreeMap::new(),
+        };
+        for name in &names {
+            weights.add(files.open(name)?, &files.label(name))?;
+        }
+        Ok(weights)
+    }
+
+    /// Reads a safetensors file; `origin` names it in messages.
+    ///
+    /// # Errors
+    /// If the bytes are not valid safetensors.
+    pub fn from_bytes(bytes: &'static [u8], origin: &str) -> Result<Self, Error> {
+        let mut weights = Self {
+            origin: origin.into(),
+            tensors: BTreeMap::new(),
+        };
+        weights.add(FileBytes::Static(bytes), origin)?;
+        Ok(weights)
+    }
+
+    fn add(&mut self, file: FileBytes, label: &str) -> Result<(), Error> {
+        let invalid = |source| Error::Safetensors {
+            path: label.to_string(),
+            source,
+        };
+        // The header's length is bounded by the reader (100 MB) and by the file before anything is
+        // allocated, and every offset is checked against the data.
+        let parsed = SafeTensors::deserialize(&file).map_err(invalid)?;
+        let base = file.as_ptr() as usize;
+        for (name, view) in parsed.iter() {
+            let start = view.data().as_ptr() as usize - base;
+            let stored = Stored {
+                file: file.clone(),
+                dtype: view.dtype(),
+                shape: view.shape().to_vec(),
+                range: start..start + view.data().len(),
+            };
+            self.tensors.insert(name.to_string(), stored);
+        }
+        Ok(())
+    }
+
+    /// Drops every tensor whose name satisfies `unwanted`: buffers that some exports carry and no network
+    /// reads.
+    pub fn without(mut self, unwanted: impl Fn(&str) -> bool) -> Self {
+        self.tensors.retain(|name, _| !unwanted(name));
+        self
+    }
+
+    /// Renames every tensor.
+    pub fn renamed(mut self, rename: impl Fn(&str) -> String) -> Self {
+        self.tensors = std::mem::take(&mut self.tensors)
+            .into_iter()
+            .map(|(name, stored)| (rename(&name), stored))
+            .collect();
+        self
+    }
+
+    /// Names of all tensors, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Shape of a tensor.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|stored| stored.shape.as_slice())
+    }
+
+    /// Fills a network, converting every weight to the backend's float type, and freezes it: no weight
+    /// collects gradients.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] with every fault, if there is any.
+    pub fn fill<B: Backend, M: Module<B>>(
+        self,
+        module: M,
+        key_map: KeyMap<'_>,
+    ) -> Result<M, Error> {
+        let mut filler = Filler {
+            weights: &self,
+            key_map,
+            path: Vec::new(),
+            owners: Vec::new(),
+            used: BTreeSet::new(),
+            faults: KeyFaults::default(),
+        };
+        let module = module.map(&mut filler);
+        let Filler {
+            used, mut faults, ..
+        } = filler;
+        faults.unused = self
+            .tensors
+            .keys()
+            .filter(|name| !used.contains(*name))
+            .cloned()
+            .collect();
+        if faults.is_empty() {
+            Ok(module.no_grad())
+        } else {
+            Err(Error::Weights {
+                path: self.origin,
+                faults,
+            })
+        }
+    }
+}
+
+/// Names of the files that hold the weights of one network: `{stem}.safetensors`, or the shards that
+/// `{stem}.safetensors.index.json` lists.
+///
+/// # Errors
+/// If the index cannot be read, lists nothing, or names a file outside its folder.
+pub fn weight_files(files: &ModelFiles, stem: &str) -> Result<Vec<String>, Error> {
+    let single = format!("{stem}.safetensors");
+    let index = format!("{single}.index.json");
+    if !files.contains(&single) && files.contains(&index) {
+        shard_names(files, &index)
+    } else {
+        Ok(vec![single])
+    }
+}
+
+/// The distinct files that an index of shards names.
+fn shard_names(files: &ModelFiles, index: &str) -> Result<Vec<String>, Error> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let names: BTreeSet<String> = files
+        .json::<Index>(index)?
+        .weight_map
+        .into_values()
+        .collect();
+    let plain = |name: &&String| !name.contains(['/', '\\']) && name.ends_with(".safetensors");
+    if let Some(name) = names.iter().find(|name| !plain(name)) {
+        let expected = "names of .safetensors files in the same folder";
+        return Err(Error::config(
+            &files.label(index),
+            "weight_map",
+            name,
+            expected,
+        ));
+    }
+    if names.is_empty() {
+        return Err(Error::config(
+            &files.label(index),
+            "weight_map",
+            "empty",
+            "at least one file",
+        ));
+    }
+    Ok(names.into_iter().collect())
+}
+
+impl Stored {
+    /// The values as f32, or why they cannot be used.
+    fn decode(&self) -> Result<Vec<f32>, String> {
+        let bytes = &self.file[self.range.clone()];
+        let values: Vec<f32> = match self.dtype {
+            Dtype::F32 => bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f32::from_le_bytes(*b))
+                .collect(),
+            Dtype::F16 => bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f16::from_le_bytes(*b).to_f32())
+                .collect(),
+            Dtype::BF16 => bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| bf16::from_le_bytes(*b).to_f32())
+                .collect(),
+            Dtype::F64 => bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f64::from_le_bytes(*b) as f32)
+                .collect(),
+            other => {
+                return Err(format!(
+                    "has dtype {other:?}, expected F32, F16, BF16 or F64"
+                ));
+            }
+        };
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(at) => Err(format!(
+                "holds {} at element {at}, expected finite values",
+                values[at]
+            )),
+            None => Ok(values),
+        }
+    }
+}
+
+/// Walks a network and puts the stored tensors in.
+struct Filler<'a> {
+    weights: &'a Weights,
+    key_map: KeyMap<'a>,
+    path: Vec<String>,
+    owners: Vec<String>,
+    used: BTreeSet<String>,
+    faults: KeyFaults,
+}
+
+impl Filler<'_> {
+    fn key(&self) -> String {
+        let mut key = format!(".{}", self.path.join("."));
+        for (field, published) in self.key_map {
+            key = key.replace(field, published);
+        }
+        let owner = self.owners.last().map(String::as_str);
+        if matches!(
+            owner,
+            Some("Struct:GroupNorm" | "Struct:LayerNorm" | "Struct:BatchNorm")
+        ) {
+            key = match key.strip_suffix(".gamma") {
+                Some(stem) => format!("{stem}.weight"),
+                None => key
+                    .strip_suffix(".beta")
+                    .map(|stem| format!("{stem}.bias"))
+                    .unwrap_or(key),
+            };
+        }
+        key[1..].to_string()
+    }
+
+    /// The stored tensor for the current field, as Burn lays it out, if it is there and fits.
+    fn find(&mut self, expected: Vec<usize>) -> Option<TensorData> {
+        let key = self.key();
+        let Some(stored) = self.weights.tensors.get(&key) else {
+            self.faults.missing.push(key);
+            return None;
+        };
+        self.used.insert(key.clone());
+        let is_linear = self
+            .owners
+            .last()
+            .is_some_and(|owner| owner == "Struct:Linear");
+        let transposed = is_linear && expected.len() == 2;
+        let in_file: Vec<usize> = if transposed {
+            expected.iter().rev().copied().collect()
+        } else {
+            expected.clone()
+        };
+        if stored.shape != in_file {
+            self.faults
+                .misshapen
+                .push((key, stored.shape.clone(), in_file));
+            return None;
+        }
+        match stored.decode() {
+            Ok(values) if transposed => Some(TensorData::new(
+                transpose(&values, in_file[0], in_file[1]),
+                expected,
+            )),
+            Ok(values) => Some(TensorData::new(values, expected)),
+            Err(reason) => {
+                self.faults.unusable.push((key, reason));
+                None
+            }
+        }
+    }
+}
+
+/// `[rows, columns]` to `[columns, rows]`, row-major.
+fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(values.len());
+    for column in 0..columns {
+        out.extend((0..rows).map(|row| values[row * columns + column]));
+    }
+    out
+}
+
+impl<B: Backend> ModuleMapper<B> for Filler<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.push(name.to_string());
+        self.owners.push(container_type.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+        self.owners.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let device = param.lazy_device();
+        match self.find(param.lazy_shape().to_vec()) {
+            Some(data) => {
+                let id = param.id;
+                param.transform_for_load(Tensor::from_data(data, &device), id)
+            }
+            None => param,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The 3-D U-Net against recordings of the reference library.
+//!
+//! Tolerances are those of the fixtures' README: 2e-5 for the prediction and 1e-4 for activations, where the
+//! reference's own float32 noise is 2e-6 and 1e-5.
+
+use burn::tensor::Tensor;
+use burn_flex::Flex;
+use kinvert_nets::{ModelFiles, UNet3DCondition, Weights};
+use kinvert_testkit::{Recording, Tolerance, fixtures_dir};
+
+type B = Flex;
+
+const PREDICTION: Tolerance = Tolerance::Absolute(2e-5);
+const ACTIVATION: Tolerance = Tolerance::Absolute(1e-4);
+
+fn load() -> UNet3DCondition<B> {
+    let files = ModelFiles::folder(fixtures_dir().join("parity/unet3d"));
+    UNet3DCondition::load(&files, &Default::default())
+        .unwrap()
+        .1
+}
+
+#[test]
+fn agrees_with_the_reference_at_every_block() {
+    let recording = Recording::open("parity/unet3d/io.safetensors");
+    let device = Default::default();
+    let unet = load();
+    let latents: Tensor<B, 5> = recording.tensor("latents", &device);
+    let text: Tensor<B, 3> = recording.tensor("text", &device);
+    let names = recording.names();
+    let mut seen = Vec::new();
+    let mut observe = |path: &str, output: Tensor<B, 4>| {
+        let name = format!("t501.{path}");
+        if names.contains(&name) {
+            recording.expect(&name, output, ACTIVATION);
+            seen.push(name);
+        }
+    };
+    let sample = unet.forward_observed(latents, &[501.0], text, &mut observe);
+    recording.expect("sample_t501", sample, PREDICTION);
+    let recorded = names
+        .iter()
+        .filter(|n| n.starts_with("t501.") && *n != "t501.time_embedding")
+        .count();
+    assert_eq!(
+        seen.len(),
+        recorded,
+        "every recorded activation was compared"
+    );
+}
+
+#[test]
+fn agrees_with_the_reference_at_every_recorded_timestep() {
+    let recording = Recording::open("parity/unet3d/io.safetensors");
+    let device = Default::default();
+    let unet = load();
+    for timestep in [0, 1, 999] {
+        let sample = unet.forward(
+            recording.tensor("latents", &device),
+            &[timestep as f64],
+            recording.tensor("text", &device),
+            None,
+        );
+        recording.expect(&format!("sample_t{timestep}"), sample, PREDICTION);
+    }
+}
+
+#[test]
+fn runs_the_temporal_layers_on_a_single_frame() {
+    let recording = Recording::open("parity/unet3d/io.safetensors");
+    let device = Default::default();
+    let latents = recording.tensor("latents_1frame", &device);
+    let sample = load().forward(latents, &[501.0], recording.tensor("text", &device), None);
+    recording.expect("sample_1frame_t501", sample, PREDICTION);
+}
+
+#[test]
+fn takes_odd_sizes_and_a_timestep_per_clip() {
+    let recording = Recording::open("parity/unet3d_odd/io.safetensors");
+    let device = Default::default();
+    let timesteps: Vec<f64> = recording.f64s("timesteps");
+    let sample = load().forward(
+        recording.tensor("latents", &device),
+        &timesteps,
+        recording.tensor("text", &device),
+        None,
+    );
+    recording.expect("sample", sample, PREDICTION);
+}
+
+#[test]
+fn sprites_unet_agrees_with_the_reference() {
+    let recording = Recording::open("sprites/golden/networks.safetensors");
+    let device = Default::default();
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../sprites/assets/model/unet");
+    let (_, unet) = UNet3DCondition::<B>::load(&ModelFiles::folder(folder), &device).unwrap();
+    for timestep in [0, 301, 999] {
+        let input = recording.tensor(&format!("unet_in_{timestep}"), &device);
+        let sample = unet.forward(
+            input,
+            &[timestep as f64],
+            recording.tensor("text_caption", &device),
+            None,
+        );
+        recording.expect(
+            &format!("unet_out_{timestep}"),
+            sample,
+            Tolerance::OfLargest(1e-4),
+        );
+    }
+}
+
+#[test]
+fn every_missing_extra_and_misshapen_tensor_is_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = fixtures_dir().join("parity/unet3d/diffusion_pytorch_model.safetensors");
+    std::fs::copy(
+        weights,
+        folder.path().join("diffusion_pytorch_model.safetensors"),
+    )
+    .unwrap();
+    let text = std::fs::read_to_string(fixtures_dir().join("parity/unet3d/config.json")).unwrap();
+    let text = text.replace("\"cross_attention_dim\": 32", "\"cross_attention_dim\": 48");
+    let text = text.replace("\"layers_per_block\": 2", "\"layers_per_block\": 1");
+    std::fs::write(folder.path().join("config.json"), text).unwrap();
+    let error = UNet3DCondition::<B>::load(&ModelFiles::folder(folder.path()), &Default::default())
+        .unwrap_err();
+    let kinvert_nets::Error::Weights { faults, .. } = error else {
+        panic!("{error}")
+    };
+    assert!(
+        faults
+            .unused
+            .contains(&"down_blocks.0.resnets.1.conv1.weight".to_string()),
+        "{faults}"
+    );
+    let to_k = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight".to_string();
+    assert!(
+        faults.misshapen.contains(&(to_k, vec![8, 32], vec![8, 48])),
+        "{faults}"
+    );
+    assert!(faults.missing.is_empty(), "{faults}");
+}
+
+#[test]
+fn names_of_all_weights_are_the_published_ones() {
+    let files = ModelFiles::folder(fixtures_dir().join("parity/unet3d"));
+    let weights = Weights::open(&files, "diffusion_pytorch_model").unwrap();
+    assert_eq!(weights.shape("conv_in.weight"), Some(&[8, 4, 3, 3][..]));
+    load(); // `fill` refuses both missing and unused names
+}
