@@ -189,6 +189,14 @@ impl Embedding {
         }
     }
 
+    /// Frames up to the last that is not all zeros: what was trained of a longer embedding.
+    pub fn trained_frames(&self) -> usize {
+        let [_, frames, channels] = self.shape;
+        let row = |index: usize| self.values.chunks(channels).skip(index).step_by(frames);
+        let trained = |frame: &usize| row(*frame).flatten().any(|value| *value != 0.0);
+        (0..frames).rev().find(trained).map_or(0, |last| last + 1)
+    }
+
     fn at(&self, position: usize, frame: usize, channel: usize) -> f32 {
         self.values[(position * self.shape[1] + frame) * self.shape[2] + channel]
     }

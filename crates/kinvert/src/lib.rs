@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod device;
 pub mod embedding;
 pub mod error;
+pub mod import;
 pub mod inversion;
 pub mod model;
 pub mod modulation;

@@ -47,6 +47,17 @@ pub trait MotionModel {
         progress: &mut dyn Progress,
     ) -> Result<Motion, Error>;
 
+    /// Reads a motion of the published code; see [`Pipeline::import_published`].
+    ///
+    /// # Errors
+    /// As [`Pipeline::import_published`].
+    fn import_published(
+        &self,
+        path: &Path,
+        size: [usize; 2],
+        frames: Option<usize>,
+    ) -> Result<Motion, Error>;
+
     /// Generates a clip; see [`Pipeline::generate`].
     ///
     /// # Errors
@@ -122,6 +133,15 @@ impl<B: AutodiffBackend> MotionModel for Pipeline<B> {
         progress: &mut dyn Progress,
     ) -> Result<Clip, Error> {
         Pipeline::generate(self, motion, prompt, seed, settings, progress)
+    }
+
+    fn import_published(
+        &self,
+        path: &Path,
+        size: [usize; 2],
+        frames: Option<usize>,
+    ) -> Result<Motion, Error> {
+        Pipeline::import_published(self, path, size, frames)
     }
 
     fn check_origin(&self, motion: &Motion) -> Result<(), Error> {

@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use crate::checkpoint::Checkpoint;
 use crate::embedding::SiteEmbeddings;
 use crate::error::Error;
+use crate::import::read_published_embeddings;
 use crate::inversion::{Learner, Reference, to_floats};
 use crate::modulation::MotionModulation;
 use crate::motion::{Array, ModelId, Motion, MotionMetadata};
@@ -457,6 +458,52 @@ impl<B: AutodiffBackend> Pipeline<B> {
                 values: to_floats(inverted),
             }),
             preview: Some(pixels::preview(clip)),
+        })
+    }
+
+    /// A motion from a file of the method's published code (`motion_embed.pt`), which must have been learned on
+    /// this model at `[width, height]` pixels. The file says nothing of the clip, so the caption is empty, and
+    /// there is no inverted noise.
+    ///
+    /// # Errors
+    /// As [`read_published_embeddings`](crate::import::read_published_embeddings).
+    pub fn import_published(
+        &self,
+        path: &Path,
+        size: [usize; 2],
+        frames: Option<usize>,
+    ) -> Result<Motion, Error> {
+        let latent_size = self.latent_size(size)?;
+        let sites = read_published_embeddings(path, &self.sites(), latent_size, frames)?;
+        let frames = sites.first().map_or(0, |site| site.query_key.frames());
+        let names = sites
+            .iter()
+            .map(|site| site.site.clone())
+            .collect::<Vec<_>>()
+            .join(",");
+        Ok(Motion {
+            metadata: MotionMetadata {
+                format_version: MotionMetadata::format(),
+                kinvert_version: env!("CARGO_PKG_VERSION").into(),
+                model: self.id.clone(),
+                frames,
+                size,
+                fps: self.fps(),
+                caption: String::new(),
+                reference_sha256: String::new(),
+                settings: InversionSettings {
+                    sites: names.parse()?,
+                    ..Default::default()
+                },
+                losses: Vec::new(),
+                grids: sites
+                    .iter()
+                    .map(|site| (site.site.clone(), site.grid))
+                    .collect(),
+            },
+            sites,
+            inverted_latents: None,
+            preview: None,
         })
     }
 

@@ -1,7 +1,7 @@
 //! The whole way in one call: a clip is read, its motion learned, new clips generated, and everything written
 //! into one folder.
 //!
-//! [`run_transfer`] does it all; its parts, [`prepare_clip`], [`learn_motion`] and [`generate_clips`], stand
+//! [`run_transfer`] does it all; its parts, [`prepare_clip`], [`learn_motion`] and [`run_generation`], stand
 //! alone too. The folder holds the files of [`TransferFiles`], `run.json` (the [`TransferReport`]), and `work/`,
 //! where learning keeps its state: the same call again goes on where an earlier one was stopped, and with
 //! another prompt it uses the motion that was learned before. Clips are generated one at a time and written
@@ -23,7 +23,7 @@ use crate::atomic::write_file;
 use crate::device::Device;
 use crate::error::Error;
 use crate::model::MotionModel;
-use crate::motion::{ModelId, Motion};
+use crate::motion::{ModelId, Motion, MotionMetadata};
 use crate::pixels;
 use crate::progress::Progress;
 use crate::settings::{GenerationSettings, InversionSettings};
@@ -254,10 +254,10 @@ pub struct TransferRequest {
     pub device: Device,
 }
 
-/// What [`run_transfer`] did; the contents of `run.json`.
+/// What made a set of files.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct TransferReport {
-    /// Version of this format.
+pub struct Provenance {
+    /// Version of the report's format.
     pub format_version: u32,
     /// Version of the program.
     pub kinvert_version: &'static str,
@@ -267,6 +267,48 @@ pub struct TransferReport {
     pub device: String,
     /// The base model.
     pub model: ModelId,
+}
+
+impl Provenance {
+    fn of(model: &dyn MotionModel, device: Device) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            kinvert_version: env!("CARGO_PKG_VERSION"),
+            platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+            device: device.to_string(),
+            model: model.id().clone(),
+        }
+    }
+}
+
+/// What [`run_generation`] did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GenerationReport {
+    /// What made the clips.
+    #[serde(flatten)]
+    pub provenance: Provenance,
+    /// Where the motion came from; absent if the clips move freely.
+    pub motion: Option<MotionMetadata>,
+    /// The prompts.
+    pub prompts: Vec<String>,
+    /// The seeds.
+    pub seeds: Vec<u64>,
+    /// How clips were generated.
+    pub generation: GenerationSettings,
+    /// The clips.
+    pub results: Vec<GeneratedClip>,
+    /// What the user was told on the way.
+    pub notes: Vec<String>,
+    /// How long each stage took.
+    pub timings: Timings,
+}
+
+/// What [`run_transfer`] did; the contents of `run.json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TransferReport {
+    /// What made the files.
+    #[serde(flatten)]
+    pub provenance: Provenance,
     /// The reference.
     pub input: InputRecord,
     /// What it was said to show.
@@ -429,14 +471,52 @@ pub fn learn_motion(
     model.invert(clip, caption, settings, workspace, progress)
 }
 
-/// Generates a clip for every prompt with every seed, moving as `motion` does, or freely without one. Each is
-/// written before the next is made, and then handed to `each`.
+/// Generates a clip for every prompt with every seed, moving as `motion` does, or freely without one. A folder
+/// gets a `run.json` too. `device` is the one that the model was loaded on, for the record.
 ///
 /// Whether the motion was learned on this model is the caller's question: [`MotionModel::check_origin`].
 ///
 /// # Errors
 /// As [`MotionModel::generate`], if a file cannot be written, or several clips have a single file to go to.
-pub fn generate_clips(
+pub fn run_generation(
+    model: &dyn MotionModel,
+    motion: Option<&Motion>,
+    request: &GenerationRequest,
+    destination: &Destination,
+    device: Device,
+    progress: &mut dyn Progress,
+) -> Result<GenerationReport, Error> {
+    let started = Instant::now();
+    let mut progress = Recorder::new(progress);
+    let results = generate_clips(
+        model,
+        motion,
+        request,
+        destination,
+        &mut progress,
+        &mut |_, _| {},
+    )?;
+    let report = GenerationReport {
+        provenance: Provenance::of(model, device),
+        motion: motion.map(|motion| motion.metadata.clone()),
+        prompts: request.prompts.clone(),
+        seeds: request.seeds.clone(),
+        generation: request.settings.clone(),
+        results,
+        notes: progress.notes,
+        timings: Timings {
+            stages: progress.stages,
+            total_s: started.elapsed().as_secs_f64(),
+        },
+    };
+    if let Destination::Folder(folder) = destination {
+        write_report(&report, folder)?;
+    }
+    Ok(report)
+}
+
+/// Generates and writes one clip after the other, and hands each to `each`.
+fn generate_clips(
     model: &dyn MotionModel,
     motion: Option<&Motion>,
     request: &GenerationRequest,
@@ -514,7 +594,7 @@ pub fn write_clip(clip: &Clip, path: &Path) -> Result<(), Error> {
 /// which is made if need be. Files of an earlier run there are replaced.
 ///
 /// # Errors
-/// As [`prepare_clip`], [`learn_motion`] and [`generate_clips`], and if a file cannot be written. What was
+/// As [`prepare_clip`], [`learn_motion`] and [`run_generation`], and if a file cannot be written. What was
 /// finished by then is in the folder.
 pub fn run_transfer(
     model: &dyn MotionModel,
@@ -579,11 +659,7 @@ pub fn run_transfer(
     progress.record("showing the results together", writing);
 
     let report = TransferReport {
-        format_version: FORMAT_VERSION,
-        kinvert_version: env!("CARGO_PKG_VERSION"),
-        platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
-        device: request.device.to_string(),
-        model: model.id().clone(),
+        provenance: Provenance::of(model, request.device),
         input,
         caption: request.caption.clone(),
         inversion: request.inversion.clone(),
@@ -599,10 +675,15 @@ pub fn run_transfer(
             total_s: started.elapsed().as_secs_f64(),
         },
     };
-    let json =
-        serde_json::to_vec_pretty(&report).expect("a report has string keys and plain values");
-    write_file(&out.join(REPORT_FILE), &json)?;
+    write_report(&report, out)?;
     Ok(report)
+}
+
+/// Writes `run.json` into a folder.
+fn write_report(report: &impl Serialize, folder: &Path) -> Result<(), Error> {
+    let json =
+        serde_json::to_vec_pretty(report).expect("a report has string keys and plain values");
+    write_file(&folder.join(REPORT_FILE), &json)
 }
 
 /// Passes progress on, and keeps stages with their times and notes for the report.

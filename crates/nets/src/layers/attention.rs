@@ -9,6 +9,7 @@ use burn::tensor::activation::gelu;
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 
+use super::linear::linear;
 use crate::KeyMap;
 
 /// Keys of [`Attention`] and [`FeedForward`] that are no Rust field names.
@@ -72,9 +73,9 @@ impl<B: Backend> Attention<B> {
     /// channels]`.
     pub fn forward(&self, hidden_states: Tensor<B, 3>, context: Tensor<B, 3>) -> Tensor<B, 3> {
         let projections = Projections {
-            query: self.to_q.forward(hidden_states),
-            key: self.to_k.forward(context.clone()),
-            value: self.to_v.forward(context),
+            query: linear(&self.to_q, hidden_states),
+            key: linear(&self.to_k, context.clone()),
+            value: linear(&self.to_v, context),
         };
         self.attend(projections)
     }
@@ -87,9 +88,9 @@ impl<B: Backend> Attention<B> {
         value_input: Tensor<B, 3>,
     ) -> Projections<B> {
         Projections {
-            query: self.to_q.forward(query_key_input.clone()),
-            key: self.to_k.forward(query_key_input),
-            value: self.to_v.forward(value_input),
+            query: linear(&self.to_q, query_key_input.clone()),
+            key: linear(&self.to_k, query_key_input),
+            value: linear(&self.to_v, value_input),
         }
     }
 
@@ -104,8 +105,10 @@ impl<B: Backend> Attention<B> {
             None,
             AttentionModuleOptions::default(),
         );
-        self.to_out
-            .forward(mixed.swap_dims(1, 2).reshape([batch, tokens, inner_dim]))
+        linear(
+            &self.to_out,
+            mixed.swap_dims(1, 2).reshape([batch, tokens, inner_dim]),
+        )
     }
 
     /// `[B, S, C]` to `[B, h, S, D]`.
@@ -135,8 +138,8 @@ impl<B: Backend> FeedForward<B> {
 
     /// `[batch, tokens, channels]` to the same shape.
     pub fn forward(&self, hidden_states: Tensor<B, 3>) -> Tensor<B, 3> {
-        let [value, gate] = halves(self.proj_in.forward(hidden_states));
-        self.proj_out.forward(value * gelu(gate))
+        let [value, gate] = halves(linear(&self.proj_in, hidden_states));
+        linear(&self.proj_out, value * gelu(gate))
     }
 }
 

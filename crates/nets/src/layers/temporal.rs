@@ -19,6 +19,7 @@ use burn::prelude::*;
 use burn::tensor::activation::silu;
 
 use super::attention::{Attention, AttentionConfig, FeedForward, Projections};
+use super::linear::linear;
 use super::norm::group_norm;
 use crate::KeyMap;
 
@@ -143,7 +144,7 @@ impl<B: Backend> TransformerTemporal<B> {
         let sequences = normed
             .permute([0, 3, 4, 2, 1]) // [B, H, W, N, C]
             .reshape([batch * height * width, frames, channels]);
-        let mut features = self.proj_in.forward(sequences); // [P, N, inner]
+        let mut features = linear(&self.proj_in, sequences); // [P, N, inner]
         for (index, block) in self.transformer_blocks.iter().enumerate() {
             let site = format!("{path}.transformer_blocks.{index}");
             let at = AttentionAt {
@@ -155,9 +156,7 @@ impl<B: Backend> TransformerTemporal<B> {
             };
             features = block.forward(features, at, modulation);
         }
-        let output = self
-            .proj_out
-            .forward(features)
+        let output = linear(&self.proj_out, features)
             .reshape([batch, height, width, frames, channels])
             .permute([0, 3, 4, 1, 2]) // [B, N, C, H, W]
             .reshape([images, channels, height, width]);

@@ -7,6 +7,7 @@ use burn::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, L
 use burn::prelude::*;
 
 use super::attention::{Attention, AttentionConfig, FeedForward};
+use super::linear::linear;
 use super::norm::group_norm;
 
 /// Sizes of a [`Transformer2D`].
@@ -76,13 +77,11 @@ impl<B: Backend> Transformer2D<B> {
         let tokens = group_norm(&self.norm, hidden_states.clone())
             .reshape([images, channels, height * width])
             .swap_dims(1, 2); // [images, H*W, C]
-        let mut tokens = self.proj_in.forward(tokens);
+        let mut tokens = linear(&self.proj_in, tokens);
         for block in &self.transformer_blocks {
             tokens = block.forward(tokens, encoder_hidden_states.clone());
         }
-        let output = self
-            .proj_out
-            .forward(tokens)
+        let output = linear(&self.proj_out, tokens)
             .swap_dims(1, 2)
             .reshape([images, channels, height, width]);
         output + hidden_states

@@ -1,0 +1,98 @@
+//! The published code's `motion_embed.pt`.
+
+use std::path::{Path, PathBuf};
+
+use kinvert::Error;
+use kinvert::import::read_published_embeddings;
+use kinvert_nets::unet3d::{TemporalSite, UNet3DConditionConfig};
+use kinvert_testkit::{Recording, fixtures_dir};
+
+use crate::support::published_embeddings;
+
+fn file() -> PathBuf {
+    fixtures_dir().join("parity/official_motion/motion_embed.pt")
+}
+
+fn sites() -> Vec<TemporalSite> {
+    let config = std::fs::read(fixtures_dir().join("parity/unet3d/config.json")).unwrap();
+    serde_json::from_slice::<UNet3DConditionConfig>(&config)
+        .unwrap()
+        .sites()
+}
+
+fn refusal(path: &Path, latent_size: [usize; 2], frames: Option<usize>) -> String {
+    match read_published_embeddings(path, &sites(), latent_size, frames) {
+        Err(Error::MotionFile { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn holds_what_the_recording_holds() {
+    let recording = Recording::open("parity/official_motion/embeddings_random_f16.safetensors");
+    for frames in [32, 8] {
+        let found = read_published_embeddings(&file(), &sites(), [32, 32], Some(frames)).unwrap();
+        assert_eq!(found, published_embeddings(&recording, "", [8, 8], frames));
+    }
+    let all = read_published_embeddings(&file(), &sites(), [32, 32], None).unwrap();
+    assert_eq!(
+        all[0].query_key.frames(),
+        32,
+        "every row of this file was trained"
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_the_reason() {
+    assert!(refusal(&file(), [40, 72], None).contains("vSpatial` has the shape [64, 32, 16]"));
+    assert!(refusal(&file(), [32, 32], Some(33)).contains("33 frames were asked for"));
+    let few = &sites()[..3];
+    let error = read_published_embeddings(&file(), few, [32, 32], None).unwrap_err();
+    assert!(error.to_string().contains("no site for"), "{error}");
+}
+
+#[test]
+fn damaged_and_foreign_files_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("motion_embed.pt");
+    let whole = std::fs::read(file()).unwrap();
+    std::fs::write(&path, b"not an archive").unwrap();
+    assert!(refusal(&path, [32, 32], None).contains("no PyTorch archive"));
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    assert!(refusal(&path, [32, 32], None).contains("no PyTorch archive"));
+    // Damage anywhere is an error or, where it hits only numbers, other numbers: never a panic.
+    for at in (0..whole.len()).step_by(whole.len() / 60) {
+        let mut damaged = whole.clone();
+        damaged[at..(at + 40).min(whole.len())].fill(0xff);
+        std::fs::write(&path, &damaged).unwrap();
+        let _ = read_published_embeddings(&path, &sites(), [32, 32], None);
+    }
+}
+
+#[test]
+fn an_archive_that_claims_more_than_it_holds_is_refused() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("motion_embed.pt");
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+    let options =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    archive.start_file("archive/data.pkl", options).unwrap();
+    // The pickle of a call to os.system("true").
+    archive
+        .write_all(b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.")
+        .unwrap();
+    archive.finish().unwrap();
+    let reason = refusal(&path, [32, 32], None);
+    assert!(!reason.is_empty());
+    // The same with a size of 2^32 - 2 bytes in the central directory.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let directory = bytes.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
+    bytes[directory + 24..directory + 28].copy_from_slice(&0xffff_fffe_u32.to_le_bytes());
+    std::fs::write(&path, &bytes).unwrap();
+    let reason = refusal(&path, [32, 32], None);
+    assert!(
+        reason.contains("claim") || reason.contains("no PyTorch archive"),
+        "{reason}"
+    );
+}
