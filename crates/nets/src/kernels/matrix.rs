@@ -1,0 +1,216 @@
+//! Matrix products over borrowed slices of `f32`, and work shared among threads: what the CPU kernels stand on.
+
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+/// Multiply-adds below which a task is not worth another thread: about 20 µs of work, several times what
+/// waking a thread takes.
+const WORK_PER_TASK: usize = 1 << 19;
+
+/// A matrix inside a slice, with any strides.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// The matrix that begins with the slice and whose rows lie `row_stride` values apart.
+    ///
+    /// # Panics
+    /// If it reaches beyond the slice.
+    pub(super) fn new(data: &'a [f32], [rows, cols]: [usize; 2], row_stride: usize) -> Self {
+        let matrix = Self {
+            data,
+            rows,
+            cols,
+            row_stride,
+            col_stride: 1,
+        };
+        assert!(
+            extent([rows, cols], row_stride) <= data.len(),
+            "a matrix reaches beyond its slice"
+        );
+        matrix
+    }
+
+    /// The same values with rows and columns exchanged; nothing is copied.
+    pub(super) fn transposed(self) -> Self {
+        Self {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+}
+
+/// A matrix to write to; its columns are adjacent and its rows do not overlap.
+pub(super) struct MatrixMut<'a> {
+    data: &'a mut [f32],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+}
+
+impl<'a> MatrixMut<'a> {
+    /// The matrix that begins with the slice and whose rows lie `row_stride` values apart.
+    ///
+    /// # Panics
+    /// If it reaches beyond the slice or its rows overlap.
+    pub(super) fn new(data: &'a mut [f32], [rows, cols]: [usize; 2], row_stride: usize) -> Self {
+        assert!(
+            rows <= 1 || cols <= row_stride,
+            "rows of a matrix to write to overlap"
+        );
+        assert!(
+            extent([rows, cols], row_stride) <= data.len(),
+            "a matrix reaches beyond its slice"
+        );
+        Self {
+            data,
+            rows,
+            cols,
+            row_stride,
+        }
+    }
+}
+
+/// Values from the first to the last of a matrix with adjacent columns.
+fn extent([rows, cols]: [usize; 2], row_stride: usize) -> usize {
+    if rows == 0 || cols == 0 {
+        return 0;
+    }
+    (rows - 1)
+        .checked_mul(row_stride)
+        .and_then(|start_of_last_row| start_of_last_row.checked_add(cols))
+        .expect("the size of a matrix overflows")
+}
+
+/// What becomes of the values that a product is written over.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Existing {
+    /// They are forgotten.
+    Overwritten,
+    /// The product is added to them.
+    AddedTo,
+}
+
+/// `output = factor * lhs * rhs`, or `output += factor * lhs * rhs`, on the calling thread alone.
+///
+/// # Panics
+/// If the sizes do not fit.
+#[allow(unsafe_code)] // The argument stands at the call.
+pub(super) fn multiply(
+    output: MatrixMut<'_>,
+    existing: Existing,
+    factor: f32,
+    lhs: Matrix<'_>,
+    rhs: Matrix<'_>,
+) {
+    assert_eq!(lhs.cols, rhs.rows, "inner sizes of a matrix product");
+    assert_eq!(
+        [output.rows, output.cols],
+        [lhs.rows, rhs.cols],
+        "outer sizes of a matrix product"
+    );
+    // SAFETY: `gemm` reads the elements `(row, col)` of both operands and reads and writes those of the output
+    // at `row * row_stride + col * col_stride` from the pointers, for the sizes given. The constructors of
+    // `Matrix` and `MatrixMut` have checked that all of them lie inside the slices (transposing exchanges both
+    // sizes and strides, so the elements stay the same), and that elements of the output are distinct. The
+    // output is borrowed exclusively, so it does not overlap the operands. No stride exceeds a slice's length
+    // unless its axis has at most one element, so none overflows `isize` where it is multiplied.
+    unsafe {
+        gemm::gemm(
+            output.rows,
+            output.cols,
+            lhs.cols,
+            output.data.as_mut_ptr(),
+            1,
+            output.row_stride as isize,
+            existing == Existing::AddedTo,
+            lhs.data.as_ptr(),
+            lhs.col_stride as isize,
+            lhs.row_stride as isize,
+            rhs.data.as_ptr(),
+            rhs.col_stride as isize,
+            rhs.row_stride as isize,
+            1.0,
+            factor,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
+/// Runs `task` for every item, on several threads where the work is worth it. `work` counts the multiply-adds
+/// of one item. Tasks must not share work themselves: they may hold their thread's scratch memory.
+pub(super) fn for_each<T: Send>(items: Vec<T>, work: usize, task: impl Fn(T) + Sync + Send) {
+    let items_per_task = WORK_PER_TASK.div_ceil(work.max(1));
+    if items.len() <= items_per_task {
+        items.into_iter().for_each(task);
+    } else {
+        items
+            .into_par_iter()
+            .with_min_len(items_per_task)
+            .for_each(task);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_have_the_values_of_the_definition() {
+        // Integers are exact in f32, so the comparison is exact as well.
+        let value = |index: usize| (index * 7 % 11) as f32 - 5.0;
+        for (rows, inner, cols) in [(1, 1, 1), (1, 5, 3), (16, 32, 16), (17, 9, 40), (3, 0, 2)] {
+            let (stride, factor) = (inner + 3, 2.0);
+            let lhs: Vec<f32> = (0..rows * stride).map(value).collect();
+            let rhs: Vec<f32> = (0..cols * stride).map(value).collect();
+            for existing in [Existing::Overwritten, Existing::AddedTo] {
+                let out_stride = cols + 2;
+                let mut output = vec![3.0; rows * out_stride];
+                multiply(
+                    MatrixMut::new(&mut output, [rows, cols], out_stride),
+                    existing,
+                    factor,
+                    Matrix::new(&lhs, [rows, inner], stride),
+                    Matrix::new(&rhs, [cols, inner], stride).transposed(),
+                );
+                for row in 0..rows {
+                    for col in 0..out_stride {
+                        let product: f32 = (0..inner)
+                            .map(|k| lhs[row * stride + k] * rhs[(col % cols) * stride + k])
+                            .sum();
+                        let expected = match existing {
+                            _ if col >= cols => 3.0, // between the rows
+                            Existing::Overwritten => factor * product,
+                            Existing::AddedTo => 3.0 + factor * product,
+                        };
+                        assert_eq!(output[row * out_stride + col], expected, "{row}, {col}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "beyond its slice")]
+    fn a_matrix_stays_inside_its_slice() {
+        Matrix::new(&[0.0; 11], [3, 4], 4);
+    }
+
+    #[test]
+    #[should_panic(expected = "overlap")]
+    fn rows_to_write_to_do_not_overlap() {
+        MatrixMut::new(&mut [0.0; 11], [3, 4], 3);
+    }
+}
