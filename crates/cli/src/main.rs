@@ -1,1 +1,46 @@
-fn main() {}
+//! The `kinvert` program: learn the motion of one clip, replay it with any prompt.
+//!
+//! Arguments are parsed in [`args`], resolved against what the model recommends in [`commands`], and handed to
+//! the `kinvert` library, which does the work. stdout carries results only; everything else goes to stderr.
+
+mod args;
+mod commands;
+mod errors;
+mod progress;
+mod session;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use session::Session;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be said if the stream is closed. `--help` and `--version` end here too, with code 0.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(errors::USAGE));
+        }
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => errors::report(&error),
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    session::start_logging(cli.global.verbose)?;
+    progress::listen_for_interrupts()?;
+    let mut session = Session::new(cli.global);
+    match cli.command {
+        Command::Transfer(args) => commands::transfer::run(args, &mut session),
+        Command::Invert(args) => commands::invert::run(args, &mut session),
+        Command::Generate(args) => commands::generate::run(args, &mut session),
+        Command::Inspect(args) => commands::inspect::run(&args, &session),
+        Command::Models(args) => commands::models::run(&args, &session),
+        Command::Sprites(args) => commands::sprites::run(&args, &session),
+    }
+}

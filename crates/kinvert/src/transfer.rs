@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use kinvert_diffusion::Guidance;
 use kinvert_video::{
-    Clip, ClipInfo, Fit, FrameChoice, ReadOptions, contact_sheet, probe, read_clip, side_by_side,
-    write_gif, write_mp4, write_png,
+    Clip, ClipInfo, Fit, FrameChoice, ReadOptions, contact_sheet, probe_with, read_clip,
+    side_by_side, write_gif, write_mp4, write_png,
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -38,8 +38,13 @@ const SHOWN_RESULTS: usize = 6;
 /// Frames in a row of the contact sheet.
 const SHEET_COLUMNS: usize = 8;
 
-/// Most bytes of the frames of a prepared clip, as a guard against mistyped sizes.
-const MAX_CLIP_BYTES: u64 = 2 << 30;
+/// Relative difference of two rates that are the same but for rounding: GIF counts in hundredths of a second,
+/// and 29.97 is often called 30.
+const SAME_RATE: f64 = 0.02;
+
+/// Most pixels of all frames of a clip together: 24 frames of 2880x1920. More is a mistyped number, and
+/// is refused before memory is asked for.
+const MAX_CLIP_PIXELS: usize = 1 << 27;
 
 /// More denoising steps than any schedule has.
 const MAX_SAMPLING_STEPS: usize = 100_000;
@@ -380,10 +385,12 @@ pub struct StageTime {
 }
 
 /// Reads a clip and brings it to the rate, number of frames and size that suit the model. A clip with fewer
-/// frames than the model's is used as it is, with a note.
+/// frames than the model's is used as it is, with a note. A rate that the clip has already, but for rounding,
+/// changes none of its frames.
 ///
 /// # Errors
-/// If the file is no clip, is damaged, has no frame where the choice starts, or an option is impossible.
+/// If the file is no clip, is damaged, has a single frame or none where the choice starts, or an option is
+/// impossible.
 pub fn prepare_clip(
     model: &dyn MotionModel,
     path: &Path,
@@ -396,32 +403,37 @@ pub fn prepare_clip(
         FrameRate::Source => None,
         FrameRate::Fixed(fps) => Some(fps),
     };
-    let choice = FrameChoice {
-        start: options.start,
-        step: options.stride,
-        count: Some(wanted),
-        fps,
-    };
-    let image_fps = fps.unwrap_or_else(|| model.fps());
-    let info = probe(path)?;
-    let read = read_clip(
-        path,
-        &ReadOptions {
-            frames: choice,
-            image_fps,
-            ..ReadOptions::default()
+    let mut reading = ReadOptions {
+        frames: FrameChoice {
+            start: options.start,
+            step: options.stride,
+            count: Some(wanted),
+            fps,
         },
-    )?;
-    let size = match options.size {
-        Some(size) => check_size(size, read.len())?,
-        None => model.size_for([read.width() as usize, read.height() as usize]),
+        image_fps: fps.unwrap_or_else(|| model.fps()),
+        ..ReadOptions::default()
     };
-    let clip = read.resized(side(size[0])?, side(size[1])?, options.fit)?;
+    let info = probe_with(path, &reading)?;
+    if info.frames < 2 {
+        return Err(Error::TooFewFrames { found: info.frames }); // a picture repeated does not move
+    }
+    let same_rate = |fps: &f64| (info.fps / fps - 1.0).abs() < SAME_RATE;
+    if !info.variable_frame_rate && fps.as_ref().is_some_and(same_rate) {
+        reading.frames.fps = None;
+    }
+    let read = read_clip(path, &reading)?;
+    let size = options
+        .size
+        .unwrap_or_else(|| model.size_for([read.width() as usize, read.height() as usize]));
+    check_pixels(size, read.len())?;
+    let resized = read.resized(side(size[0])?, side(size[1])?, options.fit)?;
+    let source_fps = fps.unwrap_or(info.fps);
+    let clip = Clip::new(resized.into_frames(), source_fps / options.stride as f64)?;
 
     let (used, trained) = (clip.len(), model.frames());
     if used < trained.min(wanted) {
         progress.note(&format!(
-            "the clip has {used} usable frames, fewer than the {trained} of the model's clips: they are used as \
+            "the clip has {used} usable frame(s), fewer than the {trained} of the model's clips: they are used as \
              they are"
         ));
     } else if used > trained {
@@ -430,7 +442,6 @@ pub fn prepare_clip(
         ));
     }
     let frame_s = 1.0 / clip.fps();
-    let source_fps = fps.unwrap_or(info.fps);
     let used_times_s: Vec<f64> = (0..used)
         .map(|i| (options.start + i * options.stride) as f64 / source_fps)
         .collect();
@@ -525,6 +536,11 @@ fn generate_clips(
     each: &mut dyn FnMut(&GeneratedClip, Clip),
 ) -> Result<Vec<GeneratedClip>, Error> {
     request.check()?;
+    let (settings, origin) = (&request.settings, motion.map(|motion| &motion.metadata));
+    let frames = settings.frames.or(origin.map(|origin| origin.frames));
+    if let Some(size) = settings.size.or(origin.map(|origin| origin.size)) {
+        check_pixels(size, frames.unwrap_or_else(|| model.frames()))?;
+    }
     let count = request.count();
     match destination {
         Destination::File(path) if count > 1 => {
@@ -741,25 +757,23 @@ impl Progress for Recorder<'_> {
     }
 }
 
-/// Refuses a size whose frames would not fit into memory.
-fn check_size(size: [usize; 2], frames: usize) -> Result<[usize; 2], Error> {
-    let bytes = size
+/// Refuses a clip that is beyond all measure.
+///
+/// # Errors
+/// [`Error::Setting`].
+fn check_pixels([width, height]: [usize; 2], frames: usize) -> Result<(), Error> {
+    let pixels = [height, frames]
         .iter()
-        .chain([&frames, &3])
-        .try_fold(1_u64, |product, &factor| {
-            product.checked_mul(u64::try_from(factor).ok()?)
-        });
-    match bytes {
-        Some(bytes) if (1..=MAX_CLIP_BYTES).contains(&bytes) => Ok(size),
-        _ => {
-            let found = format!("{}x{} for {frames} frames", size[0], size[1]);
-            Err(Error::setting(
-                "size",
-                found,
-                "positive sides and at most 2 GiB of pixels",
-            ))
-        }
+        .fold(width, |pixels, side| pixels.saturating_mul(*side));
+    if (1..=MAX_CLIP_PIXELS).contains(&pixels) {
+        return Ok(());
     }
+    let found = format!("{width}x{height} for {frames} frames");
+    Err(Error::setting(
+        "size",
+        found,
+        format!("between 1 and {MAX_CLIP_PIXELS} pixels in all"),
+    ))
 }
 
 fn side(pixels: usize) -> Result<u32, Error> {
@@ -841,9 +855,9 @@ mod tests {
 
     #[test]
     fn sizes_beyond_memory_are_refused() {
-        assert_eq!(check_size([64, 48], 16).unwrap(), [64, 48]);
+        check_pixels([64, 48], 16).unwrap();
         for size in [[0, 64], [64, 0], [usize::MAX, usize::MAX], [32768, 32768]] {
-            let message = check_size(size, 16).unwrap_err().to_string();
+            let message = check_pixels(size, 16).unwrap_err().to_string();
             assert!(message.starts_with("`size` is "), "{message}");
         }
     }
@@ -868,7 +882,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for name in ["a.mp4", "a.GIF"] {
             write_clip(&clip, &folder.path().join(name)).unwrap();
-            assert_eq!(probe(&folder.path().join(name)).unwrap().frames, 2);
+            assert_eq!(
+                kinvert_video::probe(&folder.path().join(name))
+                    .unwrap()
+                    .frames,
+                2
+            );
         }
         let error = write_clip(&clip, &folder.path().join("a.avi")).unwrap_err();
         assert!(error.to_string().contains(".mp4 or .gif"), "{error}");

@@ -1,0 +1,587 @@
+//! What may stand on the command line. Settings are optional here: what is absent comes from the model.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+use kinvert::{
+    ClipOptions, Debias, Device, FrameRate, GenerationSettings, InitialNoise, Integration,
+    InversionSettings, MotionKind, Objective, SamplerKind, SiteSelection, TimestepRange,
+};
+use kinvert_sprites::{Background, Colour, Motion as SpriteMotion, Shape};
+use kinvert_video::Fit;
+use serde::de::DeserializeOwned;
+use serde::de::value::{Error as NameError, StrDeserializer};
+
+/// Most seeds that one command takes.
+const MAX_SEEDS: u64 = 10_000;
+
+/// Most clips that one command renders.
+const MAX_SPRITE_CLIPS: u64 = 100_000;
+
+/// Learn the motion of one clip, replay it with any prompt.
+#[derive(Debug, Parser)]
+#[command(name = "kinvert", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kinvert transfer clip.mp4 --caption \"a red circle\" --prompt \"a yellow star\"
+  kinvert invert clip.mp4 --caption \"a red circle\" -o jump.motion.safetensors
+  kinvert generate --motion jump.motion.safetensors --prompt \"a yellow star\" -o star.mp4
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+KINVERT_LOG sets what is logged (`debug`, `kinvert=trace`); KINVERT_MODELS is a folder of models.";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct GlobalArgs {
+    /// Folder of a text-to-video model in the diffusers layout [default: the built-in model]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub model: Option<PathBuf>,
+    /// Device to compute on; an unknown one lists what there is
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
+    pub device: Device,
+    /// Print the result as JSON on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Show no progress and no notes
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Log more on stderr; -vv even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Transfer(TransferArgs),
+    Invert(InvertArgs),
+    Generate(GenerateArgs),
+    Inspect(InspectArgs),
+    Models(ModelsArgs),
+    Sprites(SpritesArgs),
+}
+
+/// Make new clips that move as a clip does: learn its motion, then generate.
+///
+/// Writes into the output folder: motion.motion.safetensors, reference.mp4, result.mp4 and result.gif (of
+/// several clips result-1.mp4 and so on, every seed of the first prompt first), side_by_side.mp4 and .gif,
+/// contact_sheet.png and run.json. `work/` in it keeps the state of learning: the same command again goes on
+/// where it was stopped, and with other prompts it uses the motion that is learned already.
+#[derive(Debug, Args)]
+#[command(after_help = TRANSFER_EXAMPLES)]
+pub struct TransferArgs {
+    #[command(flatten)]
+    pub reference: ReferenceArgs,
+    /// What the new clips show; may be given several times
+    #[arg(long, value_name = "TEXT", required = true, allow_hyphen_values = true)]
+    pub prompt: Vec<String>,
+    /// Seeds of the new clips: `5`, `0,3,7` or `0..4` (which ends before 4) [default: 0]
+    #[arg(long, value_name = "SEEDS")]
+    pub seeds: Option<Seeds>,
+    /// Folder for the files [default: kinvert-out/<name of the clip>]
+    #[arg(short, long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub inversion: InversionArgs,
+    /// Denoising steps of each new clip [default: the model's; built in 20, published 30]
+    #[arg(long, value_name = "N", help_heading = "Generating")]
+    pub sampling_steps: Option<usize>,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+}
+
+const TRANSFER_EXAMPLES: &str = "\
+Examples:
+  kinvert transfer examples/bounce.mp4 --caption \"a red circle on a gray background\" \\
+      --prompt \"a yellow star on a striped background\"
+  kinvert transfer pan.mp4 --prompt \"a castle by the sea\" --kind camera --seeds 0..4 --out castle
+  kinvert transfer clip.mp4 --prompt \"a robot\" --model ./zeroscope --steps 350
+
+With --json, stdout carries the contents of run.json: format_version, kinvert_version, platform, device,
+model {name, sha256}, input {path, sha256, container, …, used_times_s, used_size, used_fps, used_sha256}, caption,
+inversion {…}, losses, prompts, seeds, generation {…}, results [{prompt, seed, files, frames, size, fps, sha256,
+wall_s}], files {…}, notes, timings {stages [{stage, wall_s}], total_s}.";
+
+/// Learn the motion of a clip and keep it as a file.
+///
+/// The state of learning is kept beside the file, in a folder `x.motion.work` for `x.motion.safetensors`: the
+/// same command again goes on where it was stopped. The folder is removed when the motion is written.
+#[derive(Debug, Args)]
+#[command(after_help = INVERT_EXAMPLES)]
+pub struct InvertArgs {
+    #[command(flatten)]
+    pub reference: ReferenceArgs,
+    /// File for the motion, by custom `*.motion.safetensors`
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub inversion: InversionArgs,
+}
+
+const INVERT_EXAMPLES: &str = "\
+Examples:
+  kinvert invert clip.mp4 --caption \"a red circle\" -o jump.motion.safetensors
+  kinvert invert clip.mp4 --caption \"a car\" --start 24 --stride 2 --fps 8 --steps 350 -o car.motion.safetensors
+  kinvert invert frames/ --sites down:1280,up:1280 --timesteps 0-999 -o x.motion.safetensors
+
+With --json, stdout carries {path, metadata {format_version, kinvert_version, model, frames, size, fps, caption,
+reference_sha256, settings, losses, grids}, input {…}}.";
+
+/// Generate clips for prompts, moving as a motion file says.
+///
+/// Without --motion the plain model is used and things move freely. A folder gets result.mp4 and result.gif (of
+/// several clips result-1.mp4 and so on, every seed of the first prompt first) and run.json.
+#[derive(Debug, Args)]
+#[command(after_help = GENERATE_EXAMPLES)]
+pub struct GenerateArgs {
+    /// Motion file to replay
+    #[arg(long, value_name = "FILE")]
+    pub motion: Option<PathBuf>,
+    /// What the clips show; may be given several times
+    #[arg(long, value_name = "TEXT", required = true, allow_hyphen_values = true)]
+    pub prompt: Vec<String>,
+    /// Seeds of the clips: `5`, `0,3,7` or `0..4` (which ends before 4) [default: 0]
+    #[arg(long, value_name = "SEEDS")]
+    pub seeds: Option<Seeds>,
+    /// File (.mp4 or .gif, for a single clip) or folder
+    #[arg(short, long, value_name = "PATH")]
+    pub output: PathBuf,
+    /// Use a motion that was learned on another model, if its shapes fit
+    #[arg(long)]
+    pub force: bool,
+    /// Denoising steps [default: the model's; built in 20, published 30]
+    #[arg(long, value_name = "N", help_heading = "Generating")]
+    pub steps: Option<usize>,
+    /// Frames of each clip [default: the motion's]
+    #[arg(long, value_name = "N", help_heading = "Generating")]
+    pub frames: Option<usize>,
+    /// Width and height in pixels [default: the motion's]
+    #[arg(long, value_name = "WxH", help_heading = "Generating")]
+    pub size: Option<FrameSize>,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+}
+
+const GENERATE_EXAMPLES: &str = "\
+Examples:
+  kinvert generate --motion jump.motion.safetensors --prompt \"a yellow star\" -o star.mp4
+  kinvert generate --motion pan.motion.safetensors --kind camera --prompt \"a castle\" --seeds 0..4 -o castles/
+  kinvert generate --prompt \"a blue ring on a navy background\" -o ring.gif
+
+With --json, stdout carries {format_version, kinvert_version, platform, device, model, motion (metadata of the
+motion or null), prompts, seeds, generation {…}, results [{prompt, seed, files, frames, size, fps, sha256,
+wall_s}], notes, timings}.";
+
+/// Say what a motion file, a clip or a model folder is.
+///
+/// A model is loaded whole, so that what is reported is known to work.
+#[derive(Debug, Args)]
+#[command(after_help = INSPECT_EXAMPLES)]
+pub struct InspectArgs {
+    /// Motion file, clip or model folder
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+}
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  kinvert inspect jump.motion.safetensors
+  kinvert inspect clip.mp4 --json
+
+With --json, stdout carries {kind, path} and for kind `motion`: bytes, metadata, sites [{site, grid, query_key,
+values}] (shapes), inverted_latents and preview (shapes or null); for `clip`: container, codec, width, height, frames,
+fps, duration_s, rotation_degrees, variable_frame_rate; for `model`: what `kinvert models --json` lists.";
+
+/// List base models and what each can do.
+///
+/// Lists the built-in model, the folders given, and those in the folder that KINVERT_MODELS names. Weights are
+/// hashed, not loaded.
+#[derive(Debug, Args)]
+#[command(after_help = MODELS_EXAMPLES)]
+pub struct ModelsArgs {
+    /// Model folders
+    #[arg(value_name = "FOLDER")]
+    pub folders: Vec<PathBuf>,
+}
+
+const MODELS_EXAMPLES: &str = "\
+Examples:
+  kinvert models
+  kinvert models ./zeroscope --json
+  KINVERT_MODELS=~/models kinvert models
+
+With --json, stdout carries a list of {path (null for the built-in model), name, sha256, frames, size (null: follows
+the clip), fps, prediction_type, train_timesteps, sites [{name, channels}], inversion {…}, generation {…}}, or
+{path, error} for a folder that holds no usable model.";
+
+/// The world that the built-in model knows.
+#[derive(Debug, Args)]
+pub struct SpritesArgs {
+    #[command(subcommand)]
+    pub command: SpritesCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SpritesCommand {
+    Render(RenderArgs),
+}
+
+/// Render captioned clips whose motion is known exactly.
+///
+/// What is not named is drawn from the seed. The caption is printed; several clips, or a folder as output, come
+/// with captions.jsonl, which also holds the true path of each sprite.
+#[derive(Debug, Args)]
+#[command(after_help = RENDER_EXAMPLES)]
+pub struct RenderArgs {
+    /// circle, ring, square, cross, triangle or star [default: drawn]
+    #[arg(long)]
+    pub shape: Option<Shape>,
+    /// red, green, blue, yellow, purple, orange, white or cyan [default: drawn]
+    #[arg(long)]
+    pub colour: Option<Colour>,
+    /// black, gray, navy, checkered or striped [default: drawn]
+    #[arg(long)]
+    pub background: Option<Background>,
+    /// still, line, arc, wave, bounce or back [default: drawn]
+    #[arg(long)]
+    pub motion: Option<SpriteMotion>,
+    /// Seed of the first clip; each further one adds 1
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Number of clips
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=MAX_SPRITE_CLIPS))]
+    pub count: u64,
+    /// File (.mp4 or .gif, for a single clip) or folder
+    #[arg(short, long, value_name = "PATH")]
+    pub output: PathBuf,
+}
+
+const RENDER_EXAMPLES: &str = "\
+Examples:
+  kinvert sprites render --shape circle --colour red --motion bounce -o bounce.mp4
+  kinvert sprites render --count 100 --seed 7 -o clips/
+
+With --json, stdout carries a list of what captions.jsonl holds, one line a clip: {file, caption, seed, fps, size,
+centres_px [[x, y] of every frame], scene {look, path, radius_px, pan_px}}.";
+
+/// The clip to learn from, and which part of it.
+#[derive(Debug, Args)]
+pub struct ReferenceArgs {
+    /// The reference: a video, an animation or a folder of images
+    #[arg(value_name = "CLIP")]
+    pub clip: PathBuf,
+    /// What the reference shows, in the words of a prompt [default: empty]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub caption: String,
+    /// First frame used, after resampling to the rate
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        help_heading = "Reference"
+    )]
+    pub start: usize,
+    /// Use every N-th frame
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        help_heading = "Reference"
+    )]
+    pub stride: usize,
+    /// Rate to resample to by time: a number, or `source` for the clip's own [default: the model's]
+    #[arg(long, value_name = "FPS", value_parser = frame_rate, help_heading = "Reference")]
+    pub fps: Option<FrameRate>,
+    /// Frames used at most [default: the model's; built in 16, published 24]
+    #[arg(long, value_name = "N", help_heading = "Reference")]
+    pub frames: Option<usize>,
+    /// Width and height to learn at [default: the model's; built in 64x64]
+    #[arg(long, value_name = "WxH", help_heading = "Reference")]
+    pub size: Option<FrameSize>,
+    /// How frames of another shape meet the size: crop, pad or stretch
+    #[arg(long, value_parser = fit, default_value = "crop", help_heading = "Reference")]
+    pub fit: Fit,
+}
+
+impl ReferenceArgs {
+    pub fn options(&self) -> ClipOptions {
+        ClipOptions {
+            start: self.start,
+            stride: self.stride,
+            frames: self.frames,
+            rate: self.fps.unwrap_or_default(),
+            size: self.size.map(|size| size.0),
+            fit: self.fit,
+        }
+    }
+}
+
+/// How to learn. What is absent is what the model recommends.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Learning")]
+pub struct InversionArgs {
+    /// Optimiser steps [default: the model's; built in 300, published 400]
+    #[arg(id = "learning_steps", long = "steps", value_name = "N")]
+    pub steps: Option<usize>,
+    /// Learning rate [default: the model's; built in 0.1, published 0.02]
+    #[arg(long, value_name = "RATE")]
+    pub lr: Option<f64>,
+    /// Weight decay [default: the model's; published 0.01]
+    #[arg(long, value_name = "DECAY")]
+    pub weight_decay: Option<f64>,
+    /// Loss: base or debiased-temporal [default: the model's; published debiased-temporal]
+    #[arg(long, value_name = "LOSS", value_parser = named::<Objective>)]
+    pub objective: Option<Objective>,
+    /// Timesteps to draw from [default: the model's; built in 400-999, published 0-999]
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub timesteps: Option<TimestepRange>,
+    /// Sites to learn at: published, all, or a list of part:channels (`down:1280,up:*`) and names
+    /// [default: the model's]
+    #[arg(long)]
+    pub sites: Option<SiteSelection>,
+    /// How embeddings enter: add-before, add-after, multiply-before or multiply-after [default: the model's;
+    /// published add-before]
+    #[arg(long, value_name = "WAY", value_parser = named::<Integration>)]
+    pub integration: Option<Integration>,
+    /// Steps of the DDIM inversion that finds the clip's noise [default: the model's; published 50]
+    #[arg(long, value_name = "N")]
+    pub ddim_inversion_steps: Option<usize>,
+    /// Seed of learning [default: the model's; published 0]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+impl InversionArgs {
+    /// `base` with what the user gave in its place.
+    pub fn over(self, base: &InversionSettings) -> InversionSettings {
+        let base = base.clone();
+        InversionSettings {
+            steps: self.steps.unwrap_or(base.steps),
+            learning_rate: self.lr.unwrap_or(base.learning_rate),
+            weight_decay: self.weight_decay.unwrap_or(base.weight_decay),
+            objective: self.objective.unwrap_or(base.objective),
+            timesteps: self.timesteps.unwrap_or(base.timesteps),
+            sites: self.sites.unwrap_or(base.sites),
+            integration: self.integration.unwrap_or(base.integration),
+            ddim_inversion_steps: self
+                .ddim_inversion_steps
+                .unwrap_or(base.ddim_inversion_steps),
+            seed: self.seed.unwrap_or(base.seed),
+        }
+    }
+}
+
+/// How to generate. What is absent is what the model recommends.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Generating")]
+pub struct GenerationArgs {
+    /// Whose motion is replayed: object, camera or hybrid [default: the model's; published object]
+    #[arg(long, value_parser = named::<MotionKind>)]
+    pub kind: Option<MotionKind>,
+    /// What is done to value embeddings first: difference, normalize or none [default: the model's; published
+    /// difference]
+    #[arg(long, value_name = "WAY", value_parser = named::<Debias>)]
+    pub debias: Option<Debias>,
+    /// Factor on the motion; 0 leaves the plain model [default: the model's; published 1]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub strength: Option<f64>,
+    /// Scale of classifier-free guidance [default: the model's; built in 7.5, published 12]
+    #[arg(long, value_name = "SCALE")]
+    pub guidance: Option<f64>,
+    /// Prompt that guidance leads away from [default: the model's; published empty]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub negative: Option<String>,
+    /// ddim, dpmpp-2m or dpmpp-2m-karras [default: the model's; published ddim]
+    #[arg(long)]
+    pub sampler: Option<SamplerKind>,
+    /// Noise to start from: blend, none, freq, blend-freq or fft [default: the model's; published blend]
+    #[arg(long)]
+    pub noise: Option<InitialNoise>,
+    /// Share of the reference's noise in a blend, 0 to 1 [default: the model's; published 0.5]
+    #[arg(long, value_name = "SHARE")]
+    pub noise_prior: Option<f64>,
+}
+
+impl GenerationArgs {
+    /// `base` with what the user gave in its place.
+    pub fn over(self, base: &GenerationSettings) -> GenerationSettings {
+        let base = base.clone();
+        GenerationSettings {
+            kind: self.kind.unwrap_or(base.kind),
+            debias: self.debias.unwrap_or(base.debias),
+            strength: self.strength.unwrap_or(base.strength),
+            guidance: self.guidance.unwrap_or(base.guidance),
+            negative_prompt: self.negative.unwrap_or(base.negative_prompt),
+            sampler: self.sampler.unwrap_or(base.sampler),
+            noise: self.noise.unwrap_or(base.noise),
+            noise_prior: self.noise_prior.unwrap_or(base.noise_prior),
+            ..base
+        }
+    }
+}
+
+/// A value by the name it has in files; the error lists all names.
+fn named<T: DeserializeOwned>(name: &str) -> Result<T, NameError> {
+    T::deserialize(StrDeserializer::new(name))
+}
+
+fn frame_rate(text: &str) -> Result<FrameRate, String> {
+    if text == "source" {
+        return Ok(FrameRate::Source);
+    }
+    match text.parse() {
+        Ok(fps) => Ok(FrameRate::Fixed(fps)),
+        Err(_) => Err("expected a number of frames per second or `source`".into()),
+    }
+}
+
+fn fit(text: &str) -> Result<Fit, String> {
+    match text {
+        "crop" => Ok(Fit::Crop),
+        "pad" => Ok(Fit::Pad),
+        "stretch" => Ok(Fit::Stretch),
+        _ => Err("expected crop, pad or stretch".into()),
+    }
+}
+
+/// Width and height, written `576x320`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameSize(pub [usize; 2]);
+
+impl FromStr for FrameSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sides = text.split_once(['x', 'X']).and_then(|(width, height)| {
+            let side = |text: &str| text.parse::<usize>().ok().filter(|side| *side > 0);
+            Some([side(width)?, side(height)?])
+        });
+        sides
+            .map(Self)
+            .ok_or_else(|| "expected a width and a height in pixels, such as 576x320".into())
+    }
+}
+
+/// Seeds, written `5`, `0,3,7`, `0..4` (without the end) or a list of such.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seeds(pub Vec<u64>);
+
+impl Default for Seeds {
+    fn default() -> Self {
+        Self(vec![0])
+    }
+}
+
+impl FromStr for Seeds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refuse = || "expected seeds such as 5, 0,3,7 or 0..4".to_string();
+        let mut seeds = Vec::new();
+        for item in text.split(',') {
+            let number = |text: &str| text.trim().parse::<u64>().map_err(|_| refuse());
+            let range = match item.split_once("..") {
+                Some((first, end)) => number(first)?..number(end)?,
+                None => {
+                    let seed = number(item)?;
+                    seed..seed.checked_add(1).ok_or_else(refuse)?
+                }
+            };
+            if range.is_empty() {
+                return Err(format!(
+                    "`{item}` is empty: a range ends before its second number"
+                ));
+            }
+            if range.end - range.start > MAX_SEEDS - seeds.len() as u64 {
+                return Err(format!("expected at most {MAX_SEEDS} seeds"));
+            }
+            seeds.extend(range);
+        }
+        Ok(Self(seeds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn seeds_are_read() {
+        let seeds = |text: &str| text.parse::<Seeds>().map(|seeds| seeds.0);
+        assert_eq!(seeds("5").unwrap(), [5]);
+        assert_eq!(seeds("0,3, 7").unwrap(), [0, 3, 7]);
+        assert_eq!(seeds("0..4").unwrap(), [0, 1, 2, 3]);
+        assert_eq!(seeds("9,0..2").unwrap(), [9, 0, 1]);
+        for text in [
+            "",
+            ",",
+            "x",
+            "-1",
+            "4..0",
+            "3..3",
+            "0..18446744073709551615",
+            "1.5",
+            "18446744073709551615",
+        ] {
+            assert!(seeds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        assert_eq!("576x320".parse::<FrameSize>().unwrap().0, [576, 320]);
+        for text in ["", "64", "64x", "x64", "0x64", "64x64x64", "-8x8", "6.4x8"] {
+            assert!(text.parse::<FrameSize>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_files() {
+        assert_eq!(
+            named::<Integration>("multiply-after").unwrap(),
+            Integration::MultiplyAfter
+        );
+        let error = named::<MotionKind>("camra").unwrap_err().to_string();
+        assert!(error.contains("`camera`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_absent_comes_from_the_model() {
+        let base = InversionSettings {
+            steps: 7,
+            learning_rate: 0.5,
+            ..InversionSettings::default()
+        };
+        let line = ["kinvert", "invert", "a.mp4", "-o", "b", "--lr", "0.25"];
+        let Command::Invert(args) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("invert")
+        };
+        let settings = args.inversion.over(&base);
+        assert_eq!(
+            settings,
+            InversionSettings {
+                learning_rate: 0.25,
+                ..base
+            }
+        );
+    }
+}

@@ -1,0 +1,18 @@
+//! One file per command: resolve arguments, call the library, print the result.
+
+pub mod generate;
+pub mod inspect;
+pub mod invert;
+pub mod models;
+pub mod sprites;
+pub mod transfer;
+
+/// `64x64`.
+fn size_text([width, height]: [usize; 2]) -> String {
+    format!("{width}x{height}")
+}
+
+/// The first digits of a hash.
+fn short(sha256: &str) -> &str {
+    sha256.get(..12).unwrap_or(sha256)
+}

@@ -1,0 +1,177 @@
+//! How errors are told, and which exit code they have.
+
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The program was asked for something impossible; the code that clap uses too.
+pub const USAGE: u8 = 2;
+const FAILED: u8 = 1;
+const INTERRUPTED: u8 = 130;
+
+/// A mistake on the command line that the parser cannot see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Context of an interruption after which the same command goes on.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+struct Resumable {
+    workspace: PathBuf,
+}
+
+/// Adds to an interruption where the state of learning is kept.
+pub fn resumable<T>(result: Result<T, kinvert::Error>, workspace: &Path) -> anyhow::Result<T> {
+    result.map_err(|error| match error {
+        kinvert::Error::Cancelled => anyhow::Error::new(error).context(Resumable {
+            workspace: workspace.to_path_buf(),
+        }),
+        error => error.into(),
+    })
+}
+
+/// Tells an error on stderr and gives its exit code.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    if is_closed_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    // Nothing is left to be done if stderr is closed.
+    let _ = std::io::stderr()
+        .lock()
+        .write_all(message(error).as_bytes());
+    ExitCode::from(exit_code(error))
+}
+
+/// The reader of our output has seen enough, as in `kinvert models | head -1`.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+fn message(error: &anyhow::Error) -> String {
+    if is_interruption(error) {
+        return match error.downcast_ref::<Resumable>() {
+            Some(Resumable { workspace }) => format!(
+                "interrupted: what was learned is kept in {}\nhint: run the same command again to go on\n",
+                workspace.display()
+            ),
+            None => "interrupted\n".into(),
+        };
+    }
+    let mut text = format!("error: {error}\n");
+    for cause in error.chain().skip(1) {
+        text += &format!("  because: {cause}\n");
+    }
+    if let Some(hint) = hint(error) {
+        text += &format!("hint: {hint}\n");
+    }
+    text
+}
+
+/// What to do, from the first cause that knows.
+fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        let kinvert = cause
+            .downcast_ref::<kinvert::Error>()
+            .and_then(kinvert::Error::hint);
+        let video = || {
+            cause
+                .downcast_ref::<kinvert_video::Error>()
+                .and_then(kinvert_video::Error::hint)
+        };
+        let nets = || {
+            cause
+                .downcast_ref::<kinvert_nets::Error>()
+                .and_then(kinvert_nets::Error::hint)
+        };
+        let sprites = || {
+            cause
+                .downcast_ref::<kinvert_sprites::Error>()
+                .and_then(kinvert_sprites::Error::hint)
+        };
+        kinvert.or_else(video).or_else(nets).or_else(sprites)
+    })
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if is_interruption(error) {
+        INTERRUPTED
+    } else if error.chain().any(is_usage) {
+        USAGE
+    } else {
+        FAILED
+    }
+}
+
+fn is_interruption(error: &anyhow::Error) -> bool {
+    let cancelled = |error: &kinvert::Error| matches!(error, kinvert::Error::Cancelled);
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref().is_some_and(cancelled))
+}
+
+/// Whether an argument is at fault, and not a file or the machine.
+fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use kinvert::Error as Kinvert;
+    use kinvert_diffusion::Error as Diffusion;
+    let kinvert = |error: &Kinvert| {
+        matches!(
+            error,
+            Kinvert::Setting { .. } | Kinvert::NoSuchSite { .. } | Kinvert::NoSuchDevice { .. }
+        )
+    };
+    let diffusion = |error: &Diffusion| {
+        matches!(
+            error,
+            Diffusion::Steps { .. } | Diffusion::OutOfRange { .. } | Diffusion::GridTooSmall { .. }
+        )
+    };
+    let video = |error: &kinvert_video::Error| {
+        matches!(error, kinvert_video::Error::InvalidArgument { .. })
+    };
+    cause.is::<Usage>()
+        || cause.downcast_ref().is_some_and(kinvert)
+        || cause.downcast_ref().is_some_and(diffusion)
+        || cause.downcast_ref().is_some_and(video)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_and_hints_stand_on_lines_of_their_own() {
+        let missing = kinvert_nets::Error::Missing {
+            path: "m/unet/config.json".into(),
+        };
+        let error = anyhow::Error::from(kinvert::Error::from(missing));
+        let text = message(&error);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[..2],
+            [
+                "error: cannot load the base model",
+                "  because: m/unet/config.json: no such file"
+            ]
+        );
+        assert!(lines[2].starts_with("hint: "), "{text}");
+        assert_eq!(exit_code(&error), FAILED);
+    }
+
+    #[test]
+    fn codes_tell_usage_from_failure_and_interruption() {
+        let diffusion = kinvert_diffusion::Error::Steps {
+            found: 0,
+            expected: "1".into(),
+        };
+        assert_eq!(exit_code(&kinvert::Error::from(diffusion).into()), USAGE);
+        assert_eq!(exit_code(&kinvert_video::Error::EmptyClip.into()), FAILED);
+        let stopped =
+            resumable::<()>(Err(kinvert::Error::Cancelled), Path::new("x.work")).unwrap_err();
+        assert_eq!(exit_code(&stopped), INTERRUPTED);
+        assert!(message(&stopped).contains("x.work"));
+        assert_eq!(message(&kinvert::Error::Cancelled.into()), "interrupted\n");
+    }
+}

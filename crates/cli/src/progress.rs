@@ -1,0 +1,209 @@
+//! Progress on a terminal, and Ctrl-C.
+
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use kinvert::Progress;
+
+/// Time between two lines where there is no terminal to draw on.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Makes Ctrl-C a wish to stop, heard after the step that is running; the second one ends the program.
+pub fn listen_for_interrupts() -> anyhow::Result<()> {
+    ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        say("stopping after this step; Ctrl-C again stops at once");
+    })?;
+    Ok(())
+}
+
+/// A line on stderr. A closed stderr is no reason to fail.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Bars on a terminal, a line now and then elsewhere, nothing if the user wants quiet.
+pub struct TerminalProgress {
+    display: Display,
+    stage: Option<Stage>,
+    last_note: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Display {
+    Bars,
+    Lines,
+    Nothing,
+}
+
+/// The stage that is running.
+struct Stage {
+    name: String,
+    total: usize,
+    started: Instant,
+    /// Steps that an earlier run had done, which say nothing of the rate.
+    done_before: Option<usize>,
+    detail: String,
+    last_line: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl TerminalProgress {
+    pub fn new(quiet: bool) -> Self {
+        let display = match (quiet, std::io::stderr().is_terminal()) {
+            (true, _) => Display::Nothing,
+            (false, true) => Display::Bars,
+            (false, false) => Display::Lines,
+        };
+        Self {
+            display,
+            stage: None,
+            last_note: String::new(),
+        }
+    }
+
+    fn bar(&self, total: usize, stage: &str) -> Option<ProgressBar> {
+        if self.display != Display::Bars {
+            return None;
+        }
+        let template = "{prefix:<20} {bar:24} {pos}/{len}  {per_sec}  {eta} left  {msg}";
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(total as u64)
+            .with_style(style)
+            .with_prefix(stage.to_string());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Some(bar)
+    }
+}
+
+impl Progress for TerminalProgress {
+    fn start(&mut self, stage: &str, total: usize) {
+        let now = Instant::now();
+        self.stage = Some(Stage {
+            name: stage.into(),
+            total,
+            started: now,
+            done_before: None,
+            detail: String::new(),
+            last_line: now,
+            bar: self.bar(total, stage),
+        });
+    }
+
+    fn advance(&mut self, done: usize, detail: &str) {
+        let Some(stage) = &mut self.stage else { return };
+        stage.detail = detail.into();
+        let first = stage.done_before.is_none();
+        if first && detail.is_empty() {
+            stage.done_before = Some(done); // a stage that resumes says first where it stands
+        }
+        if let Some(bar) = &stage.bar {
+            bar.set_position(done as u64);
+            bar.set_message(detail.to_string());
+            if first {
+                bar.reset_eta();
+            }
+        } else if self.display == Display::Lines && stage.last_line.elapsed() >= LINE_EVERY {
+            stage.last_line = Instant::now();
+            say(&stage.line(done));
+        }
+    }
+
+    fn finish(&mut self) {
+        let Some(stage) = self.stage.take() else {
+            return;
+        };
+        if let Some(bar) = &stage.bar {
+            bar.finish_and_clear();
+        }
+        if self.display != Display::Nothing {
+            say(&stage.last_words());
+        }
+    }
+
+    fn note(&mut self, message: &str) {
+        if self.display == Display::Nothing || self.last_note == message {
+            return;
+        }
+        self.last_note = message.into();
+        let tell = || say(&format!("note: {message}"));
+        match self.stage.as_ref().and_then(|stage| stage.bar.as_ref()) {
+            Some(bar) => bar.suspend(tell),
+            None => tell(),
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        INTERRUPTED.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for TerminalProgress {
+    /// An error may leave a stage unfinished; its bar must not stay on the screen.
+    fn drop(&mut self) {
+        if let Some(bar) = self.stage.as_ref().and_then(|stage| stage.bar.as_ref()) {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Stage {
+    /// `learning the motion: 30/300, 4.1/s, 65 s left, loss 0.4`.
+    fn line(&self, done: usize) -> String {
+        let mut line = format!("{}: {done}/{}", self.name, self.total);
+        let elapsed_s = self.started.elapsed().as_secs_f64();
+        let rate = done.saturating_sub(self.done_before.unwrap_or(0)) as f64 / elapsed_s;
+        if rate > 0.0 && rate.is_finite() {
+            let left_s = self.total.saturating_sub(done) as f64 / rate;
+            line += &format!(", {rate:.2}/s, {left_s:.0} s left");
+        }
+        if !self.detail.is_empty() {
+            line += &format!(", {}", self.detail);
+        }
+        line
+    }
+
+    /// `learning the motion: 300 steps in 73.4 s, loss 0.4`.
+    fn last_words(&self) -> String {
+        let detail = if self.detail.is_empty() {
+            String::new()
+        } else {
+            format!(", {}", self.detail)
+        };
+        format!(
+            "{}: {} in {:.1} s{detail}",
+            self.name,
+            self.total,
+            self.started.elapsed().as_secs_f64()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resumed_stage_is_rated_by_its_own_steps() {
+        let mut progress = TerminalProgress::new(true);
+        progress.start("learning", 100);
+        progress.advance(90, "");
+        progress.advance(92, "loss 0.5");
+        let stage = progress.stage.as_mut().unwrap();
+        stage.started = Instant::now().checked_sub(Duration::from_secs(4)).unwrap();
+        assert_eq!(
+            stage.line(92),
+            "learning: 92/100, 0.50/s, 16 s left, loss 0.5"
+        );
+        assert_eq!(stage.last_words(), "learning: 100 in 4.0 s, loss 0.5");
+        progress.finish();
+        assert!(progress.stage.is_none());
+    }
+}

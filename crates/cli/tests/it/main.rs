@@ -1,0 +1,12 @@
+//! The program as its users meet it: the real binary, its files, its words and its exit codes.
+
+#![allow(clippy::unwrap_used)] // a failed expectation ends a test, in helpers too
+
+mod bad_input;
+mod generate;
+mod inspect;
+#[cfg(unix)]
+mod interruption;
+mod sprites;
+mod support;
+mod transfer;
