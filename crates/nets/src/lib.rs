@@ -7,6 +7,7 @@ pub mod autoencoder_kl;
 pub mod clip;
 pub mod error;
 pub mod files;
+pub mod kernels;
 pub mod layers;
 pub mod unet3d;
 pub mod weights;

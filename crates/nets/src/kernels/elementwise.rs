@@ -1,0 +1,596 @@
+//! Activations and norms: SiLU, gated GELU, group norm (with SiLU after it), layer norm.
+//!
+//! Sources: *Gaussian Error Linear Units* (arXiv:1606.08415), *GLU Variants Improve Transformer*
+//! (arXiv:2002.05202), *Group Normalization* (arXiv:1803.08494), *Layer Normalization* (arXiv:1607.06450).
+//! GELU is the exact one. Norms compute in f32 or wider whatever the tensor's type: squares overflow in f16 at the
+//! sizes of published models.
+
+use burn::backend::Autodiff;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::prelude::*;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Shape, TensorMetadata, TensorPrimitive};
+
+/// `x * sigmoid(x)`.
+pub fn silu<B: ElementwiseKernels, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    from_primitive(B::silu(into_primitive(x)))
+}
+
+/// `[.., 2 * channels]` to `[.., channels]`: the first half times GELU of the second.
+///
+/// # Panics
+/// If the last axis is of odd length.
+pub fn geglu<B: ElementwiseKernels, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    assert_eq!(
+        x.dims()[D - 1] % 2,
+        0,
+        "length of the axis that geglu halves"
+    );
+    from_primitive(B::geglu(into_primitive(x)))
+}
+
+/// Normalises `[images, channels, ..]` in groups of channels, each over all axes but the first, then multiplies every
+/// channel by `gamma` and adds `beta`, both `[channels]`.
+///
+/// # Panics
+/// If `gamma` or `beta` is not as long as there are channels, or channels cannot be split into the groups.
+pub fn group_norm<B: ElementwiseKernels, const D: usize>(
+    x: Tensor<B, D>,
+    gamma: Tensor<B, 1>,
+    beta: Tensor<B, 1>,
+    options: GroupNormOptions,
+) -> Tensor<B, D> {
+    let channels = x.dims()[1];
+    assert_eq!(channels % options.groups, 0, "channels left over by groups");
+    let arguments = norm_arguments(x, gamma, beta, channels);
+    from_primitive(<B as ElementwiseKernels>::group_norm(arguments, options))
+}
+
+/// Normalises over the last axis of `[.., channels]`, then multiplies every channel by `gamma` and adds `beta`, both
+/// `[channels]`.
+///
+/// # Panics
+/// If `gamma` or `beta` is not as long as there are channels.
+pub fn layer_norm<B: ElementwiseKernels, const D: usize>(
+    x: Tensor<B, D>,
+    gamma: Tensor<B, 1>,
+    beta: Tensor<B, 1>,
+    epsilon: f64,
+) -> Tensor<B, D> {
+    let channels = x.dims()[D - 1];
+    let arguments = norm_arguments(x, gamma, beta, channels);
+    from_primitive(<B as ElementwiseKernels>::layer_norm(arguments, epsilon))
+}
+
+/// What a [`group_norm`] does beside scale and shift.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupNormOptions {
+    /// Groups that the channels are split into.
+    pub groups: usize,
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// Whether SiLU follows.
+    pub silu: bool,
+}
+
+impl GroupNormOptions {
+    /// `[images, channels, positions]` of an input of that shape.
+    pub(super) fn image_view(&self, shape: &Shape) -> [usize; 3] {
+        let positions = (2..shape.num_dims()).map(|axis| shape[axis]).product();
+        [shape[0], shape[1], positions]
+    }
+}
+
+/// One thing for each argument of a norm: the tensors, whether a gradient is wanted, or the gradients.
+#[derive(Clone, Copy, Debug)]
+pub struct NormArguments<T> {
+    /// What is normalised.
+    pub input: T,
+    /// A factor for each channel.
+    pub gamma: T,
+    /// An addend for each channel.
+    pub beta: T,
+}
+
+/// A backend's form of this file's functions and their gradients. The default bodies are plain tensor operations.
+///
+/// A `backward` takes what the forward took and the gradient of its result. None may be differentiated further
+/// except through the default bodies.
+pub trait ElementwiseKernels: Backend {
+    /// See [`silu`].
+    fn silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::silu::<Self>(x)
+    }
+
+    /// Gradient of [`silu`] by its input.
+    fn silu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::silu_backward::<Self>(x, grad)
+    }
+
+    /// See [`geglu`].
+    fn geglu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::geglu::<Self>(x)
+    }
+
+    /// Gradient of [`geglu`] by its input.
+    fn geglu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::geglu_backward::<Self>(x, grad)
+    }
+
+    /// See [`group_norm`].
+    fn group_norm(
+        arguments: NormArguments<FloatTensor<Self>>,
+        options: GroupNormOptions,
+    ) -> FloatTensor<Self> {
+        plain::group_norm::<Self>(arguments, options)
+    }
+
+    /// Gradients of [`group_norm`], those that are wanted.
+    fn group_norm_backward(
+        arguments: NormArguments<FloatTensor<Self>>,
+        options: GroupNormOptions,
+        grad: FloatTensor<Self>,
+        wanted: NormArguments<bool>,
+    ) -> NormArguments<Option<FloatTensor<Self>>> {
+        plain::group_norm_backward::<Self>(arguments, options, grad, wanted)
+    }
+
+    /// See [`layer_norm`].
+    fn layer_norm(arguments: NormArguments<FloatTensor<Self>>, epsilon: f64) -> FloatTensor<Self> {
+        plain::layer_norm::<Self>(arguments, epsilon)
+    }
+
+    /// Gradients of [`layer_norm`], those that are wanted.
+    fn layer_norm_backward(
+        arguments: NormArguments<FloatTensor<Self>>,
+        epsilon: f64,
+        grad: FloatTensor<Self>,
+        wanted: NormArguments<bool>,
+    ) -> NormArguments<Option<FloatTensor<Self>>> {
+        plain::layer_norm_backward::<Self>(arguments, epsilon, grad, wanted)
+    }
+}
+
+// Vulkan and Metal store booleans as u8, WebGPU as u32.
+#[cfg(feature = "wgpu")]
+impl ElementwiseKernels for burn::backend::Wgpu<f32, i32, u8> {}
+#[cfg(feature = "wgpu")]
+impl ElementwiseKernels for burn::backend::Wgpu<f32, i32, u32> {}
+#[cfg(feature = "cuda")]
+impl ElementwiseKernels for burn::backend::Cuda {}
+#[cfg(feature = "rocm")]
+impl ElementwiseKernels for burn::backend::Rocm {}
+
+/// Keeps the inputs for the backward pass and nothing else.
+impl<B: ElementwiseKernels, C: CheckpointStrategy> ElementwiseKernels for Autodiff<B, C> {
+    fn silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Silu;
+
+        impl<B: ElementwiseKernels> Backward<B, 1> for Silu {
+            type State = FloatTensor<B>;
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _checkpointer: &mut Checkpointer,
+            ) {
+                let grad = grads.consume::<B>(&ops.node);
+                if let [Some(x)] = ops.parents {
+                    grads.register::<B>(x.id, B::silu_backward(ops.state, grad));
+                }
+            }
+        }
+
+        match Silu
+            .prepare::<C>([x.node.clone()])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => prep.finish(x.primitive.clone(), B::silu(x.primitive)),
+            OpsKind::UnTracked(prep) => prep.finish(B::silu(x.primitive)),
+        }
+    }
+
+    fn geglu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Geglu;
+
+        impl<B: ElementwiseKernels> Backward<B, 1> for Geglu {
+            type State = FloatTensor<B>;
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _checkpointer: &mut Checkpointer,
+            ) {
+                let grad = grads.consume::<B>(&ops.node);
+                if let [Some(x)] = ops.parents {
+                    grads.register::<B>(x.id, B::geglu_backward(ops.state, grad));
+                }
+            }
+        }
+
+        match Geglu
+            .prepare::<C>([x.node.clone()])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => prep.finish(x.primitive.clone(), B::geglu(x.primitive)),
+            OpsKind::UnTracked(prep) => prep.finish(B::geglu(x.primitive)),
+        }
+    }
+
+    fn group_norm(
+        arguments: NormArguments<FloatTensor<Self>>,
+        options: GroupNormOptions,
+    ) -> FloatTensor<Self> {
+        tracked_norm::<B, C, _>(arguments, options)
+    }
+
+    fn layer_norm(arguments: NormArguments<FloatTensor<Self>>, epsilon: f64) -> FloatTensor<Self> {
+        tracked_norm::<B, C, _>(arguments, LayerNormOptions { epsilon })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LayerNormOptions {
+    epsilon: f64,
+}
+
+/// What differs between the norms where gradients are recorded.
+trait Norm: Copy + Send + std::fmt::Debug + 'static {
+    fn forward<B: ElementwiseKernels>(
+        self,
+        arguments: NormArguments<FloatTensor<B>>,
+    ) -> FloatTensor<B>;
+
+    fn backward<B: ElementwiseKernels>(
+        self,
+        arguments: NormArguments<FloatTensor<B>>,
+        grad: FloatTensor<B>,
+        wanted: NormArguments<bool>,
+    ) -> NormArguments<Option<FloatTensor<B>>>;
+}
+
+impl Norm for GroupNormOptions {
+    fn forward<B: ElementwiseKernels>(
+        self,
+        arguments: NormArguments<FloatTensor<B>>,
+    ) -> FloatTensor<B> {
+        <B as ElementwiseKernels>::group_norm(arguments, self)
+    }
+
+    fn backward<B: ElementwiseKernels>(
+        self,
+        arguments: NormArguments<FloatTensor<B>>,
+        grad: FloatTensor<B>,
+        wanted: NormArguments<bool>,
+    ) -> NormArguments<Option<FloatTensor<B>>> {
+        <B as ElementwiseKernels>::group_norm_backward(arguments, self, grad, wanted)
+    }
+}
+
+impl Norm for LayerNormOptions {
+    fn forward<B: ElementwiseKernels>(
+        self,
+        arguments: NormArguments<FloatTensor<B>>,
+    ) -> FloatTensor<B> {
+        <B as ElementwiseKernels>::layer_norm(arguments, self.epsilon)
+    }
+
+    fn backward<B: ElementwiseKernels>(
+        self,
+        arguments: NormArguments<FloatTensor<B>>,
+        grad: FloatTensor<B>,
+        wanted: NormArguments<bool>,
+    ) -> NormArguments<Option<FloatTensor<B>>> {
+        <B as ElementwiseKernels>::layer_norm_backward(arguments, self.epsilon, grad, wanted)
+    }
+}
+
+/// A norm of tracked tensors: one step of the graph with three parents.
+fn tracked_norm<B: ElementwiseKernels, C: CheckpointStrategy, N: Norm>(
+    arguments: NormArguments<FloatTensor<Autodiff<B, C>>>,
+    norm: N,
+) -> FloatTensor<Autodiff<B, C>> {
+    #[derive(Debug)]
+    struct NormStep<N>(N);
+
+    impl<B: ElementwiseKernels, N: Norm> Backward<B, 3> for NormStep<N> {
+        type State = NormArguments<FloatTensor<B>>;
+
+        fn backward(
+            self,
+            ops: Ops<Self::State, 3>,
+            grads: &mut Gradients,
+            _checkpointer: &mut Checkpointer,
+        ) {
+            let grad = grads.consume::<B>(&ops.node);
+            let [input, gamma, beta] = ops.parents;
+            let wanted = NormArguments {
+                input: input.is_some(),
+                gamma: gamma.is_some(),
+                beta: beta.is_some(),
+            };
+            let found = self.0.backward::<B>(ops.state, grad, wanted);
+            for (parent, grad) in [
+                (input, found.input),
+                (gamma, found.gamma),
+                (beta, found.beta),
+            ] {
+                if let (Some(parent), Some(grad)) = (parent, grad) {
+                    grads.register::<B>(parent.id, grad);
+                }
+            }
+        }
+    }
+
+    let NormArguments { input, gamma, beta } = arguments;
+    let nodes = [input.node.clone(), gamma.node.clone(), beta.node.clone()];
+    let arguments = NormArguments {
+        input: input.primitive,
+        gamma: gamma.primitive,
+        beta: beta.primitive,
+    };
+    match NormStep(norm)
+        .prepare::<C>(nodes)
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(prep) => prep.finish(arguments.clone(), norm.forward::<B>(arguments)),
+        OpsKind::UnTracked(prep) => prep.finish(norm.forward::<B>(arguments)),
+    }
+}
+
+pub(super) fn into_primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
+    tensor.into_primitive().tensor()
+}
+
+pub(super) fn from_primitive<B: Backend, const D: usize>(
+    primitive: FloatTensor<B>,
+) -> Tensor<B, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}
+
+pub(super) fn norm_arguments<B: Backend, const D: usize>(
+    input: Tensor<B, D>,
+    gamma: Tensor<B, 1>,
+    beta: Tensor<B, 1>,
+    channels: usize,
+) -> NormArguments<FloatTensor<B>> {
+    assert_eq!(gamma.dims(), [channels], "shape of a norm's gamma");
+    assert_eq!(beta.dims(), [channels], "shape of a norm's beta");
+    NormArguments {
+        input: into_primitive(input),
+        gamma: into_primitive(gamma),
+        beta: into_primitive(beta),
+    }
+}
+
+/// The plain-tensor form of every kernel, for any backend and type of float.
+pub(super) mod plain {
+    use burn::tensor::activation::{gelu, sigmoid};
+    use burn::tensor::{DType, FloatDType};
+
+    use super::*;
+
+    pub fn silu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+        B::float_mul(x.clone(), B::sigmoid(x))
+    }
+
+    pub fn silu_backward<B: Backend>(x: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTensor<B> {
+        let shape = x.shape();
+        let length = shape.num_elements();
+        let (x, grad) = (view::<B, 1>(x, [length]), view::<B, 1>(grad, [length]));
+        unview(grad * silu_slope(x), shape)
+    }
+
+    /// The derivative of SiLU: `s + x s (1 - s)`.
+    fn silu_slope<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+        let s = sigmoid(x.clone());
+        s.clone() + x * s.clone() * (-s + 1.0)
+    }
+
+    pub fn geglu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+        let mut shape = x.shape();
+        let [value, gate] = halves::<B>(x);
+        let last = shape.num_dims() - 1;
+        shape[last] /= 2;
+        unview(value * gelu(gate), shape)
+    }
+
+    pub fn geglu_backward<B: Backend>(x: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTensor<B> {
+        let shape = x.shape();
+        let [value, gate] = halves::<B>(x);
+        let grad = view::<B, 2>(grad, value.dims());
+        let of_value = grad.clone() * gelu(gate.clone());
+        let of_gelu = into_primitive(grad * value);
+        let of_gate = from_primitive(B::gelu_backward(into_primitive(gate), of_gelu));
+        unview(Tensor::cat(vec![of_value, of_gate], 1), shape)
+    }
+
+    /// `[.., 2 * channels]` as two of `[rows, channels]`.
+    fn halves<B: Backend>(x: FloatTensor<B>) -> [Tensor<B, 2>; 2] {
+        let shape = x.shape();
+        let width = shape[shape.num_dims() - 1];
+        let rows = shape.num_elements() / width.max(1);
+        let x = view::<B, 2>(x, [rows, width]);
+        [
+            x.clone().narrow(1, 0, width / 2),
+            x.narrow(1, width / 2, width / 2),
+        ]
+    }
+
+    pub fn group_norm<B: Backend>(
+        arguments: NormArguments<FloatTensor<B>>,
+        options: GroupNormOptions,
+    ) -> FloatTensor<B> {
+        let (shape, dtype) = (arguments.input.shape(), arguments.input.dtype());
+        let dims = options.image_view(&shape);
+        let norm = Normalised::<B>::of(arguments, dims, options);
+        let mut output = norm.output();
+        if options.silu {
+            output = output.clone() * sigmoid(output);
+        }
+        unview(output.cast(FloatDType::from(dtype)), shape)
+    }
+
+    pub fn group_norm_backward<B: Backend>(
+        arguments: NormArguments<FloatTensor<B>>,
+        options: GroupNormOptions,
+        grad: FloatTensor<B>,
+        wanted: NormArguments<bool>,
+    ) -> NormArguments<Option<FloatTensor<B>>> {
+        let shape = arguments.input.shape();
+        let dims = options.image_view(&shape);
+        norm_backward::<B>(arguments, dims, options, grad, wanted)
+    }
+
+    /// A group norm with a single group and a single position.
+    pub fn layer_norm<B: Backend>(
+        arguments: NormArguments<FloatTensor<B>>,
+        epsilon: f64,
+    ) -> FloatTensor<B> {
+        let (shape, dtype) = (arguments.input.shape(), arguments.input.dtype());
+        let norm = Normalised::<B>::of(arguments, row_view(&shape), single_group(epsilon));
+        unview(norm.output().cast(FloatDType::from(dtype)), shape)
+    }
+
+    pub fn layer_norm_backward<B: Backend>(
+        arguments: NormArguments<FloatTensor<B>>,
+        epsilon: f64,
+        grad: FloatTensor<B>,
+        wanted: NormArguments<bool>,
+    ) -> NormArguments<Option<FloatTensor<B>>> {
+        let dims = row_view(&arguments.input.shape());
+        norm_backward::<B>(arguments, dims, single_group(epsilon), grad, wanted)
+    }
+
+    fn row_view(shape: &Shape) -> [usize; 3] {
+        let width = shape[shape.num_dims() - 1];
+        [shape.num_elements() / width.max(1), width, 1]
+    }
+
+    fn single_group(epsilon: f64) -> GroupNormOptions {
+        GroupNormOptions {
+            groups: 1,
+            epsilon,
+            silu: false,
+        }
+    }
+
+    fn norm_backward<B: Backend>(
+        arguments: NormArguments<FloatTensor<B>>,
+        dims: [usize; 3],
+        options: GroupNormOptions,
+        grad: FloatTensor<B>,
+        wanted: NormArguments<bool>,
+    ) -> NormArguments<Option<FloatTensor<B>>> {
+        let [images, channels, positions] = dims;
+        let types = NormArguments {
+            input: arguments.input.dtype(),
+            gamma: arguments.gamma.dtype(),
+            beta: arguments.beta.dtype(),
+        };
+        let shape = arguments.input.shape();
+        let norm = Normalised::<B>::of(arguments, dims, options);
+        let mut grad = widened(view::<B, 3>(grad, dims));
+        if options.silu {
+            grad = grad * silu_slope(norm.output());
+        }
+
+        let over_channels = |sums: Tensor<B, 3>, dtype: DType| {
+            let sums = sums.sum_dim(2).sum_dim(0).cast(FloatDType::from(dtype));
+            unview(sums, Shape::new([channels]))
+        };
+        let of_gamma = wanted
+            .gamma
+            .then(|| over_channels(grad.clone() * norm.standard.clone(), types.gamma));
+        let of_beta = wanted.beta.then(|| over_channels(grad.clone(), types.beta));
+        let of_input = wanted.input.then(|| {
+            let groups = [
+                images,
+                options.groups,
+                channels / options.groups * positions,
+            ];
+            let scaled = (grad * norm.gamma).reshape(groups);
+            let standard = norm.standard.reshape(groups);
+            let mean = scaled.clone().mean_dim(2);
+            let mean_with_x = (scaled.clone() * standard.clone()).mean_dim(2);
+            let of_input = (scaled - mean - standard * mean_with_x) * norm.inverse_std;
+            unview(of_input.cast(FloatDType::from(types.input)), shape)
+        });
+        NormArguments {
+            input: of_input,
+            gamma: of_gamma,
+            beta: of_beta,
+        }
+    }
+
+    /// An input of mean zero and variance one within each group, and what else the norm is made of.
+    struct Normalised<B: Backend> {
+        /// `[images, channels, positions]`.
+        standard: Tensor<B, 3>,
+        /// `[images, groups, 1]`.
+        inverse_std: Tensor<B, 3>,
+        /// `[images, channels, 1]`, repeated for every image: the NdArray and Flex backends are several times
+        /// slower where a factor must be broadcast over the first axis and the last.
+        gamma: Tensor<B, 3>,
+        /// As `gamma`.
+        beta: Tensor<B, 3>,
+    }
+
+    impl<B: Backend> Normalised<B> {
+        fn of(
+            arguments: NormArguments<FloatTensor<B>>,
+            dims: [usize; 3],
+            options: GroupNormOptions,
+        ) -> Self {
+            let [images, channels, positions] = dims;
+            let groups = [
+                images,
+                options.groups,
+                channels / options.groups * positions,
+            ];
+            let input = widened(view::<B, 3>(arguments.input, groups));
+            let centred = input.clone() - input.mean_dim(2);
+            let variance = centred.clone().square().mean_dim(2);
+            let inverse_std = (variance + options.epsilon).sqrt().recip();
+            let for_images = |factor: FloatTensor<B>| {
+                widened(view::<B, 3>(factor, [1, channels, 1])).repeat_dim(0, images)
+            };
+            Self {
+                standard: (centred * inverse_std.clone()).reshape(dims),
+                inverse_std,
+                gamma: for_images(arguments.gamma),
+                beta: for_images(arguments.beta),
+            }
+        }
+
+        /// Scaled and shifted.
+        fn output(&self) -> Tensor<B, 3> {
+            self.standard.clone() * self.gamma.clone() + self.beta.clone()
+        }
+    }
+
+    /// 16-bit floats as f32; anything else as it is.
+    fn widened<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, D> {
+        match tensor.dtype() {
+            DType::F16 | DType::BF16 => tensor.cast(FloatDType::F32),
+            _ => tensor,
+        }
+    }
+
+    fn view<B: Backend, const D: usize>(x: FloatTensor<B>, dims: [usize; D]) -> Tensor<B, D> {
+        from_primitive(B::float_reshape(x, Shape::new(dims)))
+    }
+
+    fn unview<B: Backend, const D: usize>(x: Tensor<B, D>, shape: Shape) -> FloatTensor<B> {
+        B::float_reshape(into_primitive(x), shape)
+    }
+}
