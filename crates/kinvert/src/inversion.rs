@@ -15,6 +15,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use kinvert_diffusion::{NoiseSchedule, NoiseSource};
 use kinvert_nets::UNet3DCondition;
+use kinvert_nets::kernels::TrackingBackend;
 use kinvert_nets::unet3d::TemporalSite;
 
 use crate::checkpoint::{Checkpoint, SavedTensor};
@@ -60,7 +61,7 @@ pub struct Draw<B: AutodiffBackend> {
 ///
 /// The three embeddings of every site stand in one list, so that each has one place in the optimiser and in
 /// a checkpoint.
-pub struct Learner<'a, B: AutodiffBackend> {
+pub struct Learner<'a, B: TrackingBackend> {
     unet: &'a UNet3DCondition<B>,
     schedule: &'a NoiseSchedule,
     settings: &'a InversionSettings,
@@ -83,7 +84,7 @@ struct Parameter<B: AutodiffBackend> {
 /// Embeddings per site: query-key, value of `attn1`, value of `attn2`.
 const PER_SITE: usize = 3;
 
-impl<'a, B: AutodiffBackend> Learner<'a, B> {
+impl<'a, B: TrackingBackend> Learner<'a, B> {
     /// Starts from embeddings of zero at the chosen sites, for latents of the given frames, height and width.
     pub fn new(
         unet: &'a UNet3DCondition<B>,

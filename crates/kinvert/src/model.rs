@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use burn::tensor::backend::AutodiffBackend;
 use kinvert_nets::ModelFiles;
+use kinvert_nets::kernels::TrackingBackend;
 use kinvert_nets::unet3d::TemporalSite;
 use kinvert_video::Clip;
 
@@ -88,7 +88,7 @@ pub fn load_model(files: &ModelFiles, device: Device) -> Result<Box<dyn MotionMo
     )?)))
 }
 
-impl<B: AutodiffBackend> MotionModel for Pipeline<B> {
+impl<B: TrackingBackend> MotionModel for Pipeline<B> {
     fn id(&self) -> &ModelId {
         Pipeline::id(self)
     }

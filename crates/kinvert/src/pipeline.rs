@@ -12,6 +12,7 @@ use kinvert_diffusion::{
     DdimInversion, Guidance, NoiseSchedule, NoiseSource, Sampler, SchedulerConfig,
 };
 use kinvert_nets::clip::{CLIPTextModel, CLIPTokenizer};
+use kinvert_nets::kernels::TrackingBackend;
 use kinvert_nets::layers::temporal::TemporalModulation;
 use kinvert_nets::unet3d::TemporalSite;
 use kinvert_nets::{
@@ -53,7 +54,7 @@ type Inner<B> = <B as AutodiffBackend>::InnerBackend;
 ///
 /// The network exists twice over the same weights: plain, for everything that needs no gradients, and on the
 /// tracking backend, for learning.
-pub struct Pipeline<B: AutodiffBackend> {
+pub struct Pipeline<B: TrackingBackend> {
     id: ModelId,
     recommendations: Recommendations,
     tokenizer: CLIPTokenizer,
@@ -66,7 +67,7 @@ pub struct Pipeline<B: AutodiffBackend> {
     device: B::Device,
 }
 
-impl<B: AutodiffBackend> Pipeline<B> {
+impl<B: TrackingBackend> Pipeline<B> {
     /// Loads a text-to-video folder in the diffusers layout: `unet/`, `vae/`, `text_encoder/`, `tokenizer/`
     /// and `scheduler/`.
     ///
@@ -525,6 +526,7 @@ impl<B: AutodiffBackend> Pipeline<B> {
         let frames = wanted(motion.map(|motion| motion.metadata.frames));
         let size = settings.size.or(motion.map(|motion| motion.metadata.size));
         let size = size.unwrap_or_else(|| self.size_for([576, 320]));
+        pixels::check_size(size, frames)?;
         let latent_size = self.latent_size(size)?;
         let modulation = match motion {
             Some(motion) => self.modulation(motion, settings, frames, latent_size)?,

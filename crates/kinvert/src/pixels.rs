@@ -12,6 +12,29 @@ use crate::motion::Array;
 const PREVIEW_HEIGHT: u32 = 64;
 const PREVIEW_FRAMES: usize = 4;
 
+/// Most pixels of all frames of a clip together: 24 frames of 2880x1920. More is a mistyped number, and
+/// is refused before memory is asked for.
+const MAX_CLIP_PIXELS: usize = 1 << 27;
+
+/// Refuses a clip that is beyond all measure.
+///
+/// # Errors
+/// [`Error::Setting`].
+pub fn check_size([width, height]: [usize; 2], frames: usize) -> Result<(), Error> {
+    let pixels = [height, frames]
+        .iter()
+        .fold(width, |pixels, side| pixels.saturating_mul(*side));
+    if (1..=MAX_CLIP_PIXELS).contains(&pixels) {
+        return Ok(());
+    }
+    let found = format!("{width}x{height} for {frames} frames");
+    Err(Error::setting(
+        "size",
+        found,
+        format!("between 1 and {MAX_CLIP_PIXELS} pixels in all"),
+    ))
+}
+
 /// The frames of a clip as `[1, 3, frames, height, width]` in -1..1.
 pub fn to_tensor<B: Backend>(clip: &Clip, device: &B::Device) -> Tensor<B, 5> {
     let (frames, height, width) = (clip.len(), clip.height() as usize, clip.width() as usize);
@@ -87,5 +110,19 @@ pub fn preview(clip: &Clip) -> Array<u8> {
     Array {
         shape: vec![height as usize, strip.width() as usize, 3],
         values: strip.into_raw(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_beyond_memory_are_refused() {
+        check_size([64, 48], 16).unwrap();
+        for size in [[0, 64], [64, 0], [usize::MAX, usize::MAX], [32768, 32768]] {
+            let message = check_size(size, 16).unwrap_err().to_string();
+            assert!(message.starts_with("`size` is "), "{message}");
+        }
     }
 }

@@ -42,10 +42,6 @@ const SHEET_COLUMNS: usize = 8;
 /// and 29.97 is often called 30.
 const SAME_RATE: f64 = 0.02;
 
-/// Most pixels of all frames of a clip together: 24 frames of 2880x1920. More is a mistyped number, and
-/// is refused before memory is asked for.
-const MAX_CLIP_PIXELS: usize = 1 << 27;
-
 /// More denoising steps than any schedule has.
 const MAX_SAMPLING_STEPS: usize = 100_000;
 
@@ -425,7 +421,7 @@ pub fn prepare_clip(
     let size = options
         .size
         .unwrap_or_else(|| model.size_for([read.width() as usize, read.height() as usize]));
-    check_pixels(size, read.len())?;
+    pixels::check_size(size, read.len())?;
     let resized = read.resized(side(size[0])?, side(size[1])?, options.fit)?;
     let source_fps = fps.unwrap_or(info.fps);
     let clip = Clip::new(resized.into_frames(), source_fps / options.stride as f64)?;
@@ -536,11 +532,6 @@ fn generate_clips(
     each: &mut dyn FnMut(&GeneratedClip, Clip),
 ) -> Result<Vec<GeneratedClip>, Error> {
     request.check()?;
-    let (settings, origin) = (&request.settings, motion.map(|motion| &motion.metadata));
-    let frames = settings.frames.or(origin.map(|origin| origin.frames));
-    if let Some(size) = settings.size.or(origin.map(|origin| origin.size)) {
-        check_pixels(size, frames.unwrap_or_else(|| model.frames()))?;
-    }
     let count = request.count();
     match destination {
         Destination::File(path) if count > 1 => {
@@ -757,25 +748,6 @@ impl Progress for Recorder<'_> {
     }
 }
 
-/// Refuses a clip that is beyond all measure.
-///
-/// # Errors
-/// [`Error::Setting`].
-fn check_pixels([width, height]: [usize; 2], frames: usize) -> Result<(), Error> {
-    let pixels = [height, frames]
-        .iter()
-        .fold(width, |pixels, side| pixels.saturating_mul(*side));
-    if (1..=MAX_CLIP_PIXELS).contains(&pixels) {
-        return Ok(());
-    }
-    let found = format!("{width}x{height} for {frames} frames");
-    Err(Error::setting(
-        "size",
-        found,
-        format!("between 1 and {MAX_CLIP_PIXELS} pixels in all"),
-    ))
-}
-
 fn side(pixels: usize) -> Result<u32, Error> {
     u32::try_from(pixels).map_err(|_| Error::setting("size", pixels, "sides below 4294967296"))
 }
@@ -850,15 +822,6 @@ mod tests {
             change(&mut request);
             let message = request.check().unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
-        }
-    }
-
-    #[test]
-    fn sizes_beyond_memory_are_refused() {
-        check_pixels([64, 48], 16).unwrap();
-        for size in [[0, 64], [64, 0], [usize::MAX, usize::MAX], [32768, 32768]] {
-            let message = check_pixels(size, 16).unwrap_err().to_string();
-            assert!(message.starts_with("`size` is "), "{message}");
         }
     }
 

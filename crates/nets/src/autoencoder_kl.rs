@@ -17,14 +17,13 @@ use std::ops::RangeInclusive;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::prelude::*;
-use burn::tensor::activation::silu;
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 use serde::Deserialize;
 
 use crate::error::Error;
 use crate::files::ModelFiles;
-use crate::layers::norm::group_norm;
+use crate::kernels::NetBackend;
+use crate::kernels::attention::attention_tokens;
+use crate::layers::apply::{conv2d, group_norm, group_norm_silu, linear};
 use crate::layers::resample::{
     Downsample2D, Downsample2DConfig, DownsamplePadding, Upsample2D, Upsample2DConfig,
 };
@@ -199,7 +198,7 @@ impl AutoencoderKLConfig {
     ///
     /// # Panics
     /// If [`validate`](Self::validate) refuses the configuration.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> AutoencoderKL<B> {
+    pub fn init<B: NetBackend>(&self, device: &B::Device) -> AutoencoderKL<B> {
         if let Err(error) = self.validate("the autoencoder's configuration") {
             panic!("{error}");
         }
@@ -232,7 +231,7 @@ pub struct AutoencoderKL<B: Backend> {
     scaling_factor: f64,
 }
 
-impl<B: Backend> AutoencoderKL<B> {
+impl<B: NetBackend> AutoencoderKL<B> {
     /// Reads `config.json` and `diffusion_pytorch_model.safetensors` of a published model's `vae` folder.
     ///
     /// # Errors
@@ -283,7 +282,7 @@ impl<B: Backend> AutoencoderKL<B> {
         );
         let hidden_states = self.encoder.forward(images);
         let moments = match &self.quant_conv {
-            Some(conv) => conv.forward(hidden_states),
+            Some(conv) => conv2d(conv, hidden_states),
             None => hidden_states,
         }; // [images, 2 * latent_channels, height / step, width / step]
         Posterior::from_moments(moments)
@@ -295,7 +294,7 @@ impl<B: Backend> AutoencoderKL<B> {
     /// If the number of channels is not the latents'.
     pub fn decode(&self, latents: Tensor<B, 4>) -> Tensor<B, 4> {
         self.decoder.forward(match &self.post_quant_conv {
-            Some(conv) => conv.forward(latents),
+            Some(conv) => conv2d(conv, latents),
             None => latents,
         })
     }
@@ -406,7 +405,7 @@ impl<B: Backend, const D: usize> Posterior<B, D> {
 
 /// Runs `network` over the frames of a clip `[batch, channels, frames, height, width]`, `slice_size` of them
 /// at a time, and puts the results together along the same axes.
-fn by_slices<B: Backend>(
+fn by_slices<B: NetBackend>(
     clip: Tensor<B, 5>,
     slice_size: NonZeroUsize,
     progress: &mut dyn FnMut(usize, usize),
@@ -456,7 +455,7 @@ struct Encoder<B: Backend> {
     conv_out: Conv2d<B>,
 }
 
-impl<B: Backend> Encoder<B> {
+impl<B: NetBackend> Encoder<B> {
     fn new(config: &AutoencoderKLConfig, device: &B::Device) -> Self {
         let widths = &config.block_out_channels;
         let (first, last) = (widths[0], widths[widths.len() - 1]);
@@ -492,12 +491,12 @@ impl<B: Backend> Encoder<B> {
 
     /// `[images, in_channels, H, W]` to `[images, 2 * latent_channels, H / step, W / step]`.
     fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
-        let hidden_states = self.conv_in.forward(images);
+        let hidden_states = conv2d(&self.conv_in, images);
         let down = |x, block: &DownEncoderBlock2D<B>| block.forward(x);
         let hidden_states = self.down_blocks.iter().fold(hidden_states, down);
         let hidden_states = self.mid_block.forward(hidden_states);
-        let hidden_states = silu(group_norm(&self.conv_norm_out, hidden_states));
-        self.conv_out.forward(hidden_states)
+        let hidden_states = group_norm_silu(&self.conv_norm_out, hidden_states);
+        conv2d(&self.conv_out, hidden_states)
     }
 }
 
@@ -511,7 +510,7 @@ struct Decoder<B: Backend> {
     conv_out: Conv2d<B>,
 }
 
-impl<B: Backend> Decoder<B> {
+impl<B: NetBackend> Decoder<B> {
     fn new(config: &AutoencoderKLConfig, device: &B::Device) -> Self {
         let widths: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
         let (first, last) = (widths[0], widths[widths.len() - 1]);
@@ -543,12 +542,12 @@ impl<B: Backend> Decoder<B> {
 
     /// `[images, latent_channels, h, w]` to `[images, out_channels, h * step, w * step]`.
     fn forward(&self, latents: Tensor<B, 4>) -> Tensor<B, 4> {
-        let hidden_states = self.conv_in.forward(latents);
+        let hidden_states = conv2d(&self.conv_in, latents);
         let hidden_states = self.mid_block.forward(hidden_states);
         let up = |x, block: &UpDecoderBlock2D<B>| block.forward(x);
         let hidden_states = self.up_blocks.iter().fold(hidden_states, up);
-        let hidden_states = silu(group_norm(&self.conv_norm_out, hidden_states));
-        self.conv_out.forward(hidden_states)
+        let hidden_states = group_norm_silu(&self.conv_norm_out, hidden_states);
+        conv2d(&self.conv_out, hidden_states)
     }
 }
 
@@ -559,7 +558,7 @@ struct DownEncoderBlock2D<B: Backend> {
     downsamplers: Vec<Downsample2D<B>>,
 }
 
-impl<B: Backend> DownEncoderBlock2D<B> {
+impl<B: NetBackend> DownEncoderBlock2D<B> {
     fn forward(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
         let resnet = |x, resnet: &ResnetBlock2D<B>| resnet.forward(x, None);
         let hidden_states = self.resnets.iter().fold(hidden_states, resnet);
@@ -575,7 +574,7 @@ struct UpDecoderBlock2D<B: Backend> {
     upsamplers: Vec<Upsample2D<B>>,
 }
 
-impl<B: Backend> UpDecoderBlock2D<B> {
+impl<B: NetBackend> UpDecoderBlock2D<B> {
     fn forward(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
         let resnet = |x, resnet: &ResnetBlock2D<B>| resnet.forward(x, None);
         let hidden_states = self.resnets.iter().fold(hidden_states, resnet);
@@ -591,7 +590,7 @@ struct UNetMidBlock2D<B: Backend> {
     attentions: Vec<SpatialAttention<B>>,
 }
 
-impl<B: Backend> UNetMidBlock2D<B> {
+impl<B: NetBackend> UNetMidBlock2D<B> {
     fn new(config: &AutoencoderKLConfig, device: &B::Device) -> Self {
         let channels = config.block_out_channels[config.block_out_channels.len() - 1];
         let attention = || SpatialAttention::new(config, channels, device);
@@ -623,7 +622,7 @@ struct SpatialAttention<B: Backend> {
     to_out: Linear<B>,
 }
 
-impl<B: Backend> SpatialAttention<B> {
+impl<B: NetBackend> SpatialAttention<B> {
     fn new(config: &AutoencoderKLConfig, channels: usize, device: &B::Device) -> Self {
         let linear = || LinearConfig::new(channels, channels).init(device);
         Self {
@@ -644,30 +643,21 @@ impl<B: Backend> SpatialAttention<B> {
         let hidden_states = hidden_states
             .reshape([count, channels, positions])
             .swap_dims(1, 2); // [images, positions, channels]
-        let query = self.to_q.forward(hidden_states.clone());
-        let key = self.to_k.forward(hidden_states.clone());
-        let value = self.to_v.forward(hidden_states);
+        let query = linear(&self.to_q, hidden_states.clone());
+        let key = linear(&self.to_k, hidden_states.clone());
+        let value = linear(&self.to_v, hidden_states);
         let attended = (0..count)
             .map(|image| {
-                let head = |x: &Tensor<B, 3>| x.clone().narrow(0, image, 1).unsqueeze_dim(1);
-                let (query, key, value) = (head(&query), head(&key), head(&value)); // [1, 1, P, C]
-                attention(
-                    query,
-                    key,
-                    value,
-                    None,
-                    None,
-                    AttentionModuleOptions::default(),
-                )
+                let one = |x: &Tensor<B, 3>| x.clone().narrow(0, image, 1); // [1, P, C]
+                attention_tokens(one(&query), one(&key), one(&value), 1)
             })
             .collect();
-        let attended = Tensor::cat(attended, 0).squeeze_dim::<3>(1); // [images, positions, channels]
-        let attended = self.to_out.forward(attended).swap_dims(1, 2);
+        let attended = linear(&self.to_out, Tensor::cat(attended, 0)).swap_dims(1, 2);
         images + attended.reshape([count, channels, height, width])
     }
 }
 
-fn norm<B: Backend>(
+fn norm<B: NetBackend>(
     config: &AutoencoderKLConfig,
     channels: usize,
     device: &B::Device,
@@ -677,14 +667,18 @@ fn norm<B: Backend>(
         .init(device)
 }
 
-fn conv3x3<B: Backend>(in_channels: usize, out_channels: usize, device: &B::Device) -> Conv2d<B> {
+fn conv3x3<B: NetBackend>(
+    in_channels: usize,
+    out_channels: usize,
+    device: &B::Device,
+) -> Conv2d<B> {
     Conv2dConfig::new([in_channels, out_channels], [3, 3])
         .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
         .init(device)
 }
 
 /// `count` residual blocks, the first of which changes the number of channels.
-fn resnets<B: Backend>(
+fn resnets<B: NetBackend>(
     config: &AutoencoderKLConfig,
     count: usize,
     in_channels: usize,

@@ -5,12 +5,12 @@
 
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
-use burn::tensor::activation::gelu;
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 
-use super::linear::linear;
+use super::apply::linear;
 use crate::KeyMap;
+use crate::kernels::NetBackend;
+use crate::kernels::attention::attention_tokens;
+use crate::kernels::elementwise::geglu;
 
 /// Keys of [`Attention`] and [`FeedForward`] that are no Rust field names.
 pub(crate) const KEY_MAP: KeyMap<'static> = &[
@@ -34,7 +34,7 @@ pub struct AttentionConfig {
 
 impl AttentionConfig {
     /// Builds the layer with random weights, which are drawn only when first read.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> Attention<B> {
+    pub fn init<B: NetBackend>(&self, device: &B::Device) -> Attention<B> {
         let inner_dim = self.heads * self.head_dim;
         let linear = |from, to, bias| LinearConfig::new(from, to).with_bias(bias).init(device);
         Attention {
@@ -68,7 +68,7 @@ pub struct Projections<B: Backend> {
     pub value: Tensor<B, 3>,
 }
 
-impl<B: Backend> Attention<B> {
+impl<B: NetBackend> Attention<B> {
     /// Attends from `hidden_states` `[batch, tokens, channels]` to `context` `[batch, context tokens, context
     /// channels]`.
     pub fn forward(&self, hidden_states: Tensor<B, 3>, context: Tensor<B, 3>) -> Tensor<B, 3> {
@@ -96,26 +96,11 @@ impl<B: Backend> Attention<B> {
 
     /// Mixes the values and projects the result: `[batch, tokens, channels]`.
     pub fn attend(&self, projections: Projections<B>) -> Tensor<B, 3> {
-        let [batch, tokens, inner_dim] = projections.query.dims();
-        let mixed = attention(
-            self.split_heads(projections.query), // [B, h, S, D]
-            self.split_heads(projections.key),
-            self.split_heads(projections.value),
-            None,
-            None,
-            AttentionModuleOptions::default(),
-        );
+        let Projections { query, key, value } = projections;
         linear(
             &self.to_out,
-            mixed.swap_dims(1, 2).reshape([batch, tokens, inner_dim]),
+            attention_tokens(query, key, value, self.heads),
         )
-    }
-
-    /// `[B, S, C]` to `[B, h, S, D]`.
-    fn split_heads(&self, x: Tensor<B, 3>) -> Tensor<B, 4> {
-        let [batch, tokens, channels] = x.dims();
-        x.reshape([batch, tokens, self.heads, channels / self.heads])
-            .swap_dims(1, 2)
     }
 }
 
@@ -126,7 +111,7 @@ pub struct FeedForward<B: Backend> {
     proj_out: Linear<B>,
 }
 
-impl<B: Backend> FeedForward<B> {
+impl<B: NetBackend> FeedForward<B> {
     /// Builds the layer for `channels` channels.
     pub fn new(channels: usize, device: &B::Device) -> Self {
         let inner_dim = 4 * channels;
@@ -138,13 +123,6 @@ impl<B: Backend> FeedForward<B> {
 
     /// `[batch, tokens, channels]` to the same shape.
     pub fn forward(&self, hidden_states: Tensor<B, 3>) -> Tensor<B, 3> {
-        let [value, gate] = halves(linear(&self.proj_in, hidden_states));
-        linear(&self.proj_out, value * gelu(gate))
+        linear(&self.proj_out, geglu(linear(&self.proj_in, hidden_states)))
     }
-}
-
-/// Splits the last axis in two.
-fn halves<B: Backend>(x: Tensor<B, 3>) -> [Tensor<B, 3>; 2] {
-    let half = x.dims()[2] / 2;
-    [x.clone().narrow(2, 0, half), x.narrow(2, half, half)]
 }

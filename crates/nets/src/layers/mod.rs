@@ -1,8 +1,7 @@
 //! Layers that several networks share.
 
+pub mod apply;
 pub mod attention;
-pub mod linear;
-pub mod norm;
 pub mod resample;
 pub mod resnet;
 pub mod temporal;

@@ -9,6 +9,9 @@ use burn::tensor::TensorData;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 
+use crate::kernels::NetBackend;
+use crate::layers::apply::conv2d;
+
 /// Where a [`Downsample2D`] puts zeros around the image. Both halve an even size exactly; of an odd one the
 /// U-Net's padding makes `ceil(size / 2)` and the autoencoder's `floor(size / 2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -30,7 +33,7 @@ pub struct Downsample2DConfig {
 
 impl Downsample2DConfig {
     /// Builds the layer; weights are drawn when first read.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> Downsample2D<B> {
+    pub fn init<B: NetBackend>(&self, device: &B::Device) -> Downsample2D<B> {
         let padding = match self.padding {
             DownsamplePadding::Symmetric => PaddingConfig2d::Explicit(1, 1, 1, 1),
             DownsamplePadding::BottomRight => PaddingConfig2d::Explicit(0, 0, 1, 1),
@@ -49,14 +52,14 @@ pub struct Downsample2D<B: Backend> {
     conv: Conv2d<B>,
 }
 
-impl<B: Backend> Downsample2D<B> {
+impl<B: NetBackend> Downsample2D<B> {
     /// `[images, channels, height, width]` to half the height and width; see [`DownsamplePadding`] for odd
     /// sizes.
     ///
     /// # Panics
     /// If the number of channels is not the layer's.
     pub fn forward(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
-        self.conv.forward(hidden_states)
+        conv2d(&self.conv, hidden_states)
     }
 }
 
@@ -69,7 +72,7 @@ pub struct Upsample2DConfig {
 
 impl Upsample2DConfig {
     /// Builds the layer; weights are drawn when first read.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> Upsample2D<B> {
+    pub fn init<B: NetBackend>(&self, device: &B::Device) -> Upsample2D<B> {
         let conv = Conv2dConfig::new([self.channels, self.channels], [3, 3])
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
             .init(device);
@@ -83,7 +86,7 @@ pub struct Upsample2D<B: Backend> {
     conv: Conv2d<B>,
 }
 
-impl<B: Backend> Upsample2D<B> {
+impl<B: NetBackend> Upsample2D<B> {
     /// `[images, channels, height, width]` to twice the height and width, or to `output_size`
     /// (`[height, width]`): a U-Net asks for the size of the skip connection, which is one less than twice
     /// for an odd size.
@@ -97,7 +100,7 @@ impl<B: Backend> Upsample2D<B> {
     ) -> Tensor<B, 4> {
         let [_, _, height, width] = hidden_states.dims();
         let size = output_size.unwrap_or([2 * height, 2 * width]);
-        self.conv.forward(interpolate_nearest(hidden_states, size))
+        conv2d(&self.conv, interpolate_nearest(hidden_states, size))
     }
 }
 
@@ -108,7 +111,7 @@ impl<B: Backend> Upsample2D<B> {
 /// by its source, indexes vectors of channels as if they were single elements, which goes wrong where
 /// channels lie innermost in memory, as convolutions leave them. Backends that may ask for a gradient
 /// therefore pick columns, then rows.
-fn interpolate_nearest<B: Backend>(images: Tensor<B, 4>, size: [usize; 2]) -> Tensor<B, 4> {
+fn interpolate_nearest<B: NetBackend>(images: Tensor<B, 4>, size: [usize; 2]) -> Tensor<B, 4> {
     let device = images.device();
     if B::ad_enabled(&device) {
         let [_, _, height, width] = images.dims();
@@ -122,7 +125,7 @@ fn interpolate_nearest<B: Backend>(images: Tensor<B, 4>, size: [usize; 2]) -> Te
 }
 
 /// For each of `size_out` positions the one of `size_in` that is nearest.
-fn nearest_indices<B: Backend>(
+fn nearest_indices<B: NetBackend>(
     size_in: usize,
     size_out: usize,
     device: &B::Device,
@@ -148,7 +151,7 @@ mod tests {
     }
 
     /// An image whose pixels tell where they are: `100 * row + column`.
-    fn numbered<B: Backend>(height: usize, width: usize) -> Tensor<B, 4> {
+    fn numbered<B: NetBackend>(height: usize, width: usize) -> Tensor<B, 4> {
         let pixel = |at: usize| (100 * (at / width) + at % width) as f32;
         let pixels: Vec<f32> = (0..height * width).map(pixel).collect();
         Tensor::from_data(
@@ -157,7 +160,7 @@ mod tests {
         )
     }
 
-    fn check<B: Backend>(size_in: [usize; 2], size_out: [usize; 2]) {
+    fn check<B: NetBackend>(size_in: [usize; 2], size_out: [usize; 2]) {
         let found = interpolate_nearest(numbered::<B>(size_in[0], size_in[1]), size_out);
         assert_eq!(found.dims(), [1, 1, size_out[0], size_out[1]]);
         let row = |y| pytorch_index(y, size_in[0], size_out[0]);

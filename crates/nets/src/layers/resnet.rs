@@ -6,9 +6,10 @@
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::prelude::*;
-use burn::tensor::activation::silu;
 
-use crate::layers::norm::group_norm;
+use crate::kernels::NetBackend;
+use crate::kernels::elementwise::silu;
+use crate::layers::apply::{conv2d, group_norm_silu};
 
 /// Sizes of a [`ResnetBlock2D`].
 #[derive(Config, Debug)]
@@ -31,7 +32,7 @@ impl ResnetBlock2DConfig {
     ///
     /// # Panics
     /// If `groups` is zero or does not divide both numbers of channels.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> ResnetBlock2D<B> {
+    pub fn init<B: NetBackend>(&self, device: &B::Device) -> ResnetBlock2D<B> {
         let norm = |channels| {
             GroupNormConfig::new(self.groups, channels)
                 .with_epsilon(self.eps)
@@ -67,7 +68,7 @@ pub struct ResnetBlock2D<B: Backend> {
     conv_shortcut: Option<Conv2d<B>>,
 }
 
-impl<B: Backend> ResnetBlock2D<B> {
+impl<B: NetBackend> ResnetBlock2D<B> {
     /// `hidden_states` is `[images, in_channels, height, width]` and `temb` the time embedding before its
     /// SiLU, `[images, temb_channels]`; the result is `[images, out_channels, height, width]`.
     ///
@@ -76,12 +77,10 @@ impl<B: Backend> ResnetBlock2D<B> {
     /// does not fit.
     pub fn forward(&self, hidden_states: Tensor<B, 4>, temb: Option<Tensor<B, 2>>) -> Tensor<B, 4> {
         let residual = match &self.conv_shortcut {
-            Some(conv) => conv.forward(hidden_states.clone()),
+            Some(conv) => conv2d(conv, hidden_states.clone()),
             None => hidden_states.clone(),
         }; // [images, out_channels, height, width]
-        let hidden_states = self
-            .conv1
-            .forward(silu(group_norm(&self.norm1, hidden_states)));
+        let hidden_states = conv2d(&self.conv1, group_norm_silu(&self.norm1, hidden_states));
         let hidden_states = match (&self.time_emb_proj, temb) {
             (Some(proj), Some(temb)) => {
                 let temb = proj.forward(silu(temb)); // [images, out_channels]
@@ -91,9 +90,7 @@ impl<B: Backend> ResnetBlock2D<B> {
             (Some(_), None) => panic!("this residual block needs a time embedding"),
             (None, Some(_)) => panic!("this residual block takes no time embedding"),
         };
-        let hidden_states = self
-            .conv2
-            .forward(silu(group_norm(&self.norm2, hidden_states)));
+        let hidden_states = conv2d(&self.conv2, group_norm_silu(&self.norm2, hidden_states));
         residual + hidden_states
     }
 }

@@ -16,12 +16,11 @@ use burn::nn::{
     GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig3d,
 };
 use burn::prelude::*;
-use burn::tensor::activation::silu;
 
+use super::apply::{group_norm, group_norm_silu, layer_norm, linear, temporal_conv};
 use super::attention::{Attention, AttentionConfig, FeedForward, Projections};
-use super::linear::linear;
-use super::norm::group_norm;
 use crate::KeyMap;
+use crate::kernels::NetBackend;
 
 /// Keys of [`TemporalConvLayer`] that are no Rust field names: the published layer is a list of norm,
 /// activation, dropout (not in the first) and convolution.
@@ -89,7 +88,7 @@ pub struct TransformerTemporalConfig {
 
 impl TransformerTemporalConfig {
     /// Builds the transformer with random weights, which are drawn only when first read.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> TransformerTemporal<B> {
+    pub fn init<B: NetBackend>(&self, device: &B::Device) -> TransformerTemporal<B> {
         let inner_dim = self.heads * self.head_dim;
         let attention = AttentionConfig::new(inner_dim, inner_dim, self.heads, self.head_dim);
         let norm = || {
@@ -125,7 +124,7 @@ pub struct TransformerTemporal<B: Backend> {
     proj_out: Linear<B>,
 }
 
-impl<B: Backend> TransformerTemporal<B> {
+impl<B: NetBackend> TransformerTemporal<B> {
     /// `hidden_states` and the result are `[batch * frames, channels, height, width]`. `path` is this layer's
     /// path in the network, from which its site gets its name.
     pub fn forward(
@@ -175,7 +174,7 @@ pub struct TemporalBlock<B: Backend> {
     ff: FeedForward<B>,
 }
 
-impl<B: Backend> TemporalBlock<B> {
+impl<B: NetBackend> TemporalBlock<B> {
     /// `[positions, frames, channels]` to the same shape.
     fn forward(
         &self,
@@ -187,7 +186,7 @@ impl<B: Backend> TemporalBlock<B> {
             .into_iter()
             .enumerate()
         {
-            let normed = norm.forward(features.clone());
+            let normed = layer_norm(norm, features.clone());
             let attended = match modulation {
                 None => attention.attend(attention.project(normed.clone(), normed)),
                 Some(modulation) => {
@@ -202,7 +201,7 @@ impl<B: Backend> TemporalBlock<B> {
             };
             features = features + attended;
         }
-        let normed = self.norm3.forward(features.clone());
+        let normed = layer_norm(&self.norm3, features.clone());
         features + self.ff.forward(normed)
     }
 }
@@ -223,7 +222,7 @@ struct NormedConv3d<B: Backend> {
     conv: Conv3d<B>,
 }
 
-impl<B: Backend> TemporalConvLayer<B> {
+impl<B: NetBackend> TemporalConvLayer<B> {
     /// Builds the layer for `channels` channels. The published layer has dropout between its convolutions
     /// while it is trained; here the network is frozen and dropout is left out.
     pub fn new(channels: usize, norm_num_groups: usize, device: &B::Device) -> Self {
@@ -248,14 +247,14 @@ impl<B: Backend> TemporalConvLayer<B> {
         let shape = hidden_states.dims();
         let mut features = channels_before_frames(hidden_states.clone(), frames); // [B, C, N, H, W]
         for layer in [&self.conv1, &self.conv2, &self.conv3, &self.conv4] {
-            features = layer.conv.forward(silu(group_norm(&layer.norm, features)));
+            features = temporal_conv(&layer.conv, group_norm_silu(&layer.norm, features));
         }
         hidden_states + features.swap_dims(1, 2).reshape(shape)
     }
 }
 
 /// `[batch * frames, channels, height, width]` to `[batch, channels, frames, height, width]`.
-fn channels_before_frames<B: Backend>(x: Tensor<B, 4>, frames: usize) -> Tensor<B, 5> {
+fn channels_before_frames<B: NetBackend>(x: Tensor<B, 4>, frames: usize) -> Tensor<B, 5> {
     let [images, channels, height, width] = x.dims();
     x.reshape([images / frames, frames, channels, height, width])
         .swap_dims(1, 2)

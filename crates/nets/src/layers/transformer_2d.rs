@@ -6,9 +6,9 @@
 use burn::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
 
+use super::apply::{group_norm, layer_norm, linear};
 use super::attention::{Attention, AttentionConfig, FeedForward};
-use super::linear::linear;
-use super::norm::group_norm;
+use crate::kernels::NetBackend;
 
 /// Sizes of a [`Transformer2D`].
 #[derive(Config, Debug)]
@@ -27,7 +27,7 @@ pub struct Transformer2DConfig {
 
 impl Transformer2DConfig {
     /// Builds the transformer with random weights, which are drawn only when first read.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> Transformer2D<B> {
+    pub fn init<B: NetBackend>(&self, device: &B::Device) -> Transformer2D<B> {
         let inner_dim = self.heads * self.head_dim;
         let norm = || {
             LayerNormConfig::new(inner_dim)
@@ -65,7 +65,7 @@ pub struct Transformer2D<B: Backend> {
     proj_out: Linear<B>,
 }
 
-impl<B: Backend> Transformer2D<B> {
+impl<B: NetBackend> Transformer2D<B> {
     /// `hidden_states` and the result are `[batch * frames, channels, height, width]`;
     /// `encoder_hidden_states` is `[batch, text tokens, cross_attention_dim]`, one row per clip.
     pub fn forward(
@@ -99,16 +99,16 @@ struct SpatialBlock<B: Backend> {
     ff: FeedForward<B>,
 }
 
-impl<B: Backend> SpatialBlock<B> {
+impl<B: NetBackend> SpatialBlock<B> {
     /// `tokens` is `[batch * frames, positions, channels]`, `text` is `[batch, text tokens, channels]`.
     fn forward(&self, tokens: Tensor<B, 3>, text: Tensor<B, 3>) -> Tensor<B, 3> {
         let [images, positions, channels] = tokens.dims();
         let batch = text.dims()[0];
-        let normed = self.norm1.forward(tokens.clone());
+        let normed = layer_norm(&self.norm1, tokens.clone());
         let tokens = tokens + self.attn1.forward(normed.clone(), normed);
         // All frames of a clip read the same text, so they are one long sequence of queries and the text is
         // projected once per clip.
-        let normed = self.norm2.forward(tokens.clone()).reshape([
+        let normed = layer_norm(&self.norm2, tokens.clone()).reshape([
             batch,
             images / batch * positions,
             channels,
@@ -118,7 +118,7 @@ impl<B: Backend> SpatialBlock<B> {
                 .attn2
                 .forward(normed, text)
                 .reshape([images, positions, channels]);
-        let normed = self.norm3.forward(tokens.clone());
+        let normed = layer_norm(&self.norm3, tokens.clone());
         tokens + self.ff.forward(normed)
     }
 }

@@ -5,6 +5,7 @@
 
 use burn::prelude::*;
 
+use crate::kernels::NetBackend;
 use crate::layers::resample::{
     Downsample2D, Downsample2DConfig, DownsamplePadding, Upsample2D, Upsample2DConfig,
 };
@@ -33,7 +34,7 @@ pub(super) struct Pass<'a, B: Backend> {
 /// Receives outputs `[batch * frames, channels, height, width]` by the path of the layer they come from.
 pub type Observer<'a, B> = dyn FnMut(&str, Tensor<B, 4>) + 'a;
 
-impl<B: Backend> Pass<'_, B> {
+impl<B: NetBackend> Pass<'_, B> {
     pub(super) fn show(&mut self, path: &str, output: &Tensor<B, 4>) {
         if let Some(observe) = &mut self.observe {
             observe(path, output.clone());
@@ -59,7 +60,7 @@ struct LayerPlan {
     attends: bool,
 }
 
-impl<B: Backend> Layers<B> {
+impl<B: NetBackend> Layers<B> {
     fn new(config: &UNet3DConditionConfig, plan: &LayerPlan, device: &B::Device) -> Self {
         let out = |&(_, out): &(usize, usize)| out;
         let attending = || plan.channels.iter().map(out).filter(|_| plan.attends);
@@ -109,7 +110,7 @@ impl<B: Backend> Layers<B> {
     }
 }
 
-fn resnet<B: Backend>(
+fn resnet<B: NetBackend>(
     config: &UNet3DConditionConfig,
     in_channels: usize,
     out_channels: usize,
@@ -125,7 +126,7 @@ fn resnet<B: Backend>(
     .init(device)
 }
 
-fn temp_conv<B: Backend>(
+fn temp_conv<B: NetBackend>(
     config: &UNet3DConditionConfig,
     channels: usize,
     device: &B::Device,
@@ -133,7 +134,7 @@ fn temp_conv<B: Backend>(
     TemporalConvLayer::new(channels, config.norm_num_groups, device)
 }
 
-fn attention<B: Backend>(
+fn attention<B: NetBackend>(
     config: &UNet3DConditionConfig,
     in_channels: usize,
     device: &B::Device,
@@ -148,7 +149,7 @@ fn attention<B: Backend>(
     .init(device)
 }
 
-fn temp_attention<B: Backend>(
+fn temp_attention<B: NetBackend>(
     config: &UNet3DConditionConfig,
     in_channels: usize,
     device: &B::Device,
@@ -169,7 +170,7 @@ pub(super) struct DownBlock3D<B: Backend> {
     downsamplers: Vec<Downsample2D<B>>,
 }
 
-impl<B: Backend> DownBlock3D<B> {
+impl<B: NetBackend> DownBlock3D<B> {
     /// Builds the block at `level`, counted from the finest.
     pub fn new(config: &UNet3DConditionConfig, level: usize, device: &B::Device) -> Self {
         let channels = config.block_out_channels[level];
@@ -221,7 +222,7 @@ pub(super) struct MidBlock3D<B: Backend> {
     temp_attentions: Vec<TransformerTemporal<B>>,
 }
 
-impl<B: Backend> MidBlock3D<B> {
+impl<B: NetBackend> MidBlock3D<B> {
     /// Builds the block.
     pub fn new(config: &UNet3DConditionConfig, device: &B::Device) -> Self {
         let channels = config.block_out_channels[config.block_out_channels.len() - 1];
@@ -266,7 +267,7 @@ pub(super) struct UpBlock3D<B: Backend> {
     upsamplers: Vec<Upsample2D<B>>,
 }
 
-impl<B: Backend> UpBlock3D<B> {
+impl<B: NetBackend> UpBlock3D<B> {
     /// Builds block `index`, counted from the coarsest level.
     pub fn new(config: &UNet3DConditionConfig, index: usize, device: &B::Device) -> Self {
         let levels = config.block_out_channels.len();

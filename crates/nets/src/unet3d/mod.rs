@@ -12,13 +12,14 @@ mod config;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::prelude::*;
-use burn::tensor::activation::silu;
 
 pub use blocks::Observer;
 use blocks::{DownBlock3D, MidBlock3D, Pass, UpBlock3D};
 pub use config::{SampleSize, SitePart, TemporalSite, UNet3DConditionConfig};
 
-use crate::layers::norm::group_norm;
+use crate::kernels::NetBackend;
+use crate::kernels::elementwise::silu;
+use crate::layers::apply::{conv2d, group_norm_silu};
 use crate::layers::temporal::{TemporalModulation, TransformerTemporal, TransformerTemporalConfig};
 use crate::layers::{attention, temporal};
 use crate::{Error, KeyMap, ModelFiles, Weights};
@@ -54,7 +55,7 @@ impl UNet3DConditionConfig {
     ///
     /// # Panics
     /// If [`check`](Self::check) would refuse the configuration.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> UNet3DCondition<B> {
+    pub fn init<B: NetBackend>(&self, device: &B::Device) -> UNet3DCondition<B> {
         let channels = self.block_out_channels[0];
         let conv3x3 = |from, to| {
             Conv2dConfig::new([from, to], [3, 3])
@@ -88,7 +89,7 @@ impl UNet3DConditionConfig {
     }
 }
 
-impl<B: Backend> UNet3DCondition<B> {
+impl<B: NetBackend> UNet3DCondition<B> {
     /// Reads `config.json` and the weights (`diffusion_pytorch_model.safetensors`, whole or in shards) of a
     /// `unet/` folder. The weights are frozen.
     ///
@@ -181,7 +182,7 @@ impl<B: Backend> UNet3DCondition<B> {
         let images = sample
             .swap_dims(1, 2)
             .reshape([batch * frames, channels, height, width]);
-        let mut hidden_states = self.conv_in.forward(images);
+        let mut hidden_states = conv2d(&self.conv_in, images);
         pass.show("conv_in", &hidden_states);
         hidden_states =
             self.transformer_in
@@ -209,9 +210,10 @@ impl<B: Backend> UNet3DCondition<B> {
             );
         }
 
-        let output = self
-            .conv_out
-            .forward(silu(group_norm(&self.conv_norm_out, hidden_states)));
+        let output = conv2d(
+            &self.conv_out,
+            group_norm_silu(&self.conv_norm_out, hidden_states),
+        );
         let out_channels = output.dims()[1];
         output
             .reshape([batch, frames, out_channels, height, width])
@@ -226,7 +228,7 @@ struct TimestepEmbedding<B: Backend> {
     linear_2: Linear<B>,
 }
 
-impl<B: Backend> TimestepEmbedding<B> {
+impl<B: NetBackend> TimestepEmbedding<B> {
     fn new(in_channels: usize, channels: usize, device: &B::Device) -> Self {
         Self {
             linear_1: LinearConfig::new(in_channels, channels).init(device),
@@ -241,7 +243,7 @@ impl<B: Backend> TimestepEmbedding<B> {
 
 /// Sinusoidal features of timesteps, `[timesteps, channels]`: cosines first, then sines, at wavelengths from
 /// 2π to 20000π (`flip_sin_to_cos`, no frequency shift).
-fn timestep_features<B: Backend>(
+fn timestep_features<B: NetBackend>(
     timesteps: &[f64],
     channels: usize,
     device: &B::Device,

@@ -1,0 +1,111 @@
+//! Burn's layers, applied through this crate's kernels.
+//!
+//! Networks are built from [`burn::nn`] layers so that weights load by name; what computes is chosen here, once
+//! for all networks.
+
+use burn::nn::conv::{Conv2d, Conv3d};
+use burn::nn::{GroupNorm, LayerNorm, Linear, PaddingConfig2d};
+use burn::prelude::*;
+
+use crate::kernels::NetBackend;
+use crate::kernels::conv::{self, ConvGeometry};
+use crate::kernels::elementwise::{self, GroupNormOptions};
+
+/// Applies a linear layer to `[batch, tokens, channels]`.
+///
+/// All tokens are one matrix: the weights are the same for the whole batch, and one large product is several
+/// times faster than one small product per sequence (a temporal transformer has a sequence for every spatial
+/// position).
+pub fn linear<B: Backend>(layer: &Linear<B>, input: Tensor<B, 3>) -> Tensor<B, 3> {
+    let [batch, tokens, channels] = input.dims();
+    let output = layer.forward(input.reshape([batch * tokens, channels]));
+    let out_channels = output.dims()[1];
+    output.reshape([batch, tokens, out_channels])
+}
+
+/// Applies a convolution of one group without dilation to `[images, channels, height, width]`.
+///
+/// # Panics
+/// If the layer pads to keep the size (`Same`); the networks name their padding.
+pub fn conv2d<B: NetBackend>(layer: &Conv2d<B>, images: Tensor<B, 4>) -> Tensor<B, 4> {
+    let (images, padding) = match layer.padding {
+        PaddingConfig2d::Valid => (images, [0, 0]),
+        PaddingConfig2d::Explicit(top, left, bottom, right) if top == bottom && left == right => {
+            (images, [top, left])
+        }
+        PaddingConfig2d::Explicit(top, left, bottom, right) => {
+            (images.pad((left, right, top, bottom), 0.0), [0, 0])
+        }
+        PaddingConfig2d::Same => panic!("a convolution that names its padding was expected"),
+    };
+    let geometry = ConvGeometry {
+        stride: layer.stride,
+        padding,
+    };
+    let bias = layer.bias.as_ref().map(|bias| bias.val());
+    conv::conv2d(images, layer.weight.val(), bias, geometry)
+}
+
+/// Applies a convolution of kernel (3, 1, 1) with one frame of padding to
+/// `[batch, channels, frames, height, width]`.
+pub fn temporal_conv<B: NetBackend>(layer: &Conv3d<B>, clip: Tensor<B, 5>) -> Tensor<B, 5> {
+    let [batch, channels, frames, height, width] = clip.dims();
+    let weight = layer.weight.val();
+    let [out_channels, in_channels, ..] = weight.dims();
+    let weight = weight.reshape([out_channels, in_channels, 3]);
+    let bias = layer.bias.as_ref().map(|bias| bias.val());
+    let positions = clip.reshape([batch, channels, frames, height * width]);
+    conv::temporal_conv(positions, weight, bias).reshape([
+        batch,
+        out_channels,
+        frames,
+        height,
+        width,
+    ])
+}
+
+/// Normalises groups of channels of `[images, channels, ..]`.
+pub fn group_norm<B: NetBackend, const D: usize>(
+    layer: &GroupNorm<B>,
+    input: Tensor<B, D>,
+) -> Tensor<B, D> {
+    run_group_norm(layer, input, false)
+}
+
+/// [`group_norm`], then SiLU.
+pub fn group_norm_silu<B: NetBackend, const D: usize>(
+    layer: &GroupNorm<B>,
+    input: Tensor<B, D>,
+) -> Tensor<B, D> {
+    run_group_norm(layer, input, true)
+}
+
+fn run_group_norm<B: NetBackend, const D: usize>(
+    layer: &GroupNorm<B>,
+    input: Tensor<B, D>,
+    silu: bool,
+) -> Tensor<B, D> {
+    let (Some(gamma), Some(beta)) = (&layer.gamma, &layer.beta) else {
+        panic!("a group norm with factors and addends was expected")
+    };
+    let options = GroupNormOptions {
+        groups: layer.num_groups,
+        epsilon: layer.epsilon,
+        silu,
+    };
+    elementwise::group_norm(input, gamma.val(), beta.val(), options)
+}
+
+/// Normalises over the last axis.
+pub fn layer_norm<B: NetBackend, const D: usize>(
+    layer: &LayerNorm<B>,
+    input: Tensor<B, D>,
+) -> Tensor<B, D> {
+    let Some(beta) = &layer.beta else {
+        panic!("a layer norm with addends was expected")
+    };
+    elementwise::layer_norm(input, layer.gamma.val(), beta.val(), LAYER_NORM_EPSILON)
+}
+
+/// Epsilon of every layer norm here; Burn's layer keeps its own to itself.
+pub const LAYER_NORM_EPSILON: f64 = 1e-5;
