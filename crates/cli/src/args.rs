@@ -63,6 +63,7 @@ pub enum Command {
     Transfer(TransferArgs),
     Invert(InvertArgs),
     Generate(GenerateArgs),
+    Import(ImportArgs),
     Inspect(InspectArgs),
     Models(ModelsArgs),
     Sprites(SpritesArgs),
@@ -178,6 +179,33 @@ Examples:
 With --json, stdout carries {format_version, kinvert_version, platform, device, model, motion (metadata of the
 motion or null), prompts, seeds, generation {…}, results [{prompt, seed, files, frames, size, fps, sha256,
 wall_s}], notes, timings}.";
+
+/// Turn a motion_embed.pt of the method's published code into a motion file.
+///
+/// Such a file names neither its model nor its size: pass the model it was learned on with --model. No code in
+/// the file is run.
+#[derive(Debug, Args)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub struct ImportArgs {
+    /// The published file
+    #[arg(value_name = "FILE")]
+    pub input: PathBuf,
+    /// File for the motion, by custom `*.motion.safetensors`
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Width and height in pixels that it was learned at [default: the model's; published 576x320]
+    #[arg(long, value_name = "WxH")]
+    pub size: Option<FrameSize>,
+    /// Frames that it was learned from [default: rows that are not zero]
+    #[arg(long, value_name = "N")]
+    pub frames: Option<usize>,
+}
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  kinvert import motion_embed.pt --model ./zeroscope --size 576x320 -o car.motion.safetensors
+
+With --json, stdout carries {path, metadata {…}} as `kinvert invert` prints it.";
 
 /// Say what a motion file, a clip or a model folder is.
 ///

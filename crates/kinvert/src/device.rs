@@ -22,6 +22,12 @@ pub enum Device {
     Rocm(usize),
 }
 
+/// The engine's backend over wgpu. Vulkan and Metal store booleans in bytes, WebGPU in words.
+#[cfg(all(any(feature = "vulkan", feature = "metal"), not(feature = "webgpu")))]
+pub(crate) type Wgpu = burn::backend::Wgpu<f32, i32, u8>;
+#[cfg(feature = "webgpu")]
+pub(crate) type Wgpu = burn::backend::Wgpu<f32, i32, u32>;
+
 /// Runs `$body` with `$B` as the tracking backend of a device and `$device` as the engine's handle of it.
 macro_rules! with_backend {
     ($choice:expr, |$B:ident, $device:ident| $body:expr) => {
@@ -34,7 +40,7 @@ macro_rules! with_backend {
             }
             #[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
             $crate::device::Device::Wgpu => {
-                type $B = burn::backend::Autodiff<burn::backend::Wgpu<f32, i32>>;
+                type $B = burn::backend::Autodiff<$crate::device::Wgpu>;
                 let $device = burn::backend::wgpu::WgpuDevice::default();
                 $body
             }

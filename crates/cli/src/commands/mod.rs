@@ -1,6 +1,7 @@
 //! One file per command: resolve arguments, call the library, print the result.
 
 pub mod generate;
+pub mod import;
 pub mod inspect;
 pub mod invert;
 pub mod models;

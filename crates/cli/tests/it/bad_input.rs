@@ -428,3 +428,26 @@ fn a_bad_log_filter_is_told() {
         .ended(1)
         .saying(&["KINVERT_LOG is `kinvert=loud`, expected a level"]);
 }
+
+#[test]
+fn a_published_motion_of_another_network_is_not_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("x.motion.safetensors");
+    let fixtures = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fixtures/parity/official_motion"
+    );
+    for (input, reason) in [
+        (
+            format!("{fixtures}/motion_embed.pt"),
+            "this model has no site for",
+        ),
+        (format!("{fixtures}/embeddings.json"), "no PyTorch archive"),
+        (format!("{fixtures}/absent.pt"), "absent.pt: reading failed"),
+    ] {
+        kinvert(["import", &input, "-o", output.to_str().unwrap()])
+            .ended(1)
+            .saying(&["error:", reason]);
+        assert!(!output.exists());
+    }
+}

@@ -153,16 +153,6 @@ pub trait ElementwiseKernels: Backend {
     }
 }
 
-// Vulkan and Metal store booleans as u8, WebGPU as u32.
-#[cfg(feature = "wgpu")]
-impl ElementwiseKernels for burn::backend::Wgpu<f32, i32, u8> {}
-#[cfg(feature = "wgpu")]
-impl ElementwiseKernels for burn::backend::Wgpu<f32, i32, u32> {}
-#[cfg(feature = "cuda")]
-impl ElementwiseKernels for burn::backend::Cuda {}
-#[cfg(feature = "rocm")]
-impl ElementwiseKernels for burn::backend::Rocm {}
-
 /// Keeps the inputs for the backward pass and nothing else.
 impl<B: ElementwiseKernels, C: CheckpointStrategy> ElementwiseKernels for Autodiff<B, C> {
     fn silu(x: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -13,6 +13,8 @@ mod conv_flex;
 pub mod elementwise;
 #[cfg(feature = "cpu")]
 mod elementwise_flex;
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+mod gpu;
 #[cfg(feature = "cpu")]
 mod matrix;
 #[cfg(feature = "cpu")]
