@@ -426,6 +426,9 @@ pub struct GenerationArgs {
     /// Factor on the motion; 0 leaves the plain model [default: the model's; published 1]
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub strength: Option<f64>,
+    /// Factor on the differences of --debias difference [default: the model's; published 1]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub difference_gain: Option<f64>,
     /// Scale of classifier-free guidance [default: the model's; built in 7.5, published 12]
     #[arg(long, value_name = "SCALE")]
     pub guidance: Option<f64>,
@@ -451,6 +454,7 @@ impl GenerationArgs {
             kind: self.kind.unwrap_or(base.kind),
             debias: self.debias.unwrap_or(base.debias),
             strength: self.strength.unwrap_or(base.strength),
+            difference_gain: self.difference_gain.unwrap_or(base.difference_gain),
             guidance: self.guidance.unwrap_or(base.guidance),
             negative_prompt: self.negative.unwrap_or(base.negative_prompt),
             sampler: self.sampler.unwrap_or(base.sampler),

@@ -9,7 +9,7 @@
 //!   judge (the caption among all 240 that fits the frames best on average).
 //!
 //! `cargo bench -p kinvert --bench transfer_quality -- [--clips 20] [--steps N] [--lr X] [--timesteps A-B]
-//! [--generation-steps N] [--guidance X] [--noise-prior X]`; what is not given is the built-in default.
+//! [--generation-steps N] [--guidance X] [--strength X] [--difference-gain X] [--noise-prior X]`; what is not given is the built-in default.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -67,6 +67,7 @@ impl Arguments {
                 "--generation-steps" => arguments.generation.steps = value.parse()?,
                 "--guidance" => arguments.generation.guidance = value.parse()?,
                 "--strength" => arguments.generation.strength = value.parse()?,
+                "--difference-gain" => arguments.generation.difference_gain = value.parse()?,
                 "--noise-prior" => arguments.generation.noise_prior = value.parse()?,
                 _ => return Err(format!("no such option: {name}").into()),
             }
@@ -99,12 +100,8 @@ fn ways(base: &GenerationSettings) -> Vec<Way> {
         way("blend + normalize", |s| s.debias = Debias::Normalize),
         way("blend + none", |s| s.debias = Debias::None),
         way("blend noise alone", |s| s.strength = 0.0),
-        way("embeddings alone, difference", |s| {
+        way("embeddings alone (difference)", |s| {
             s.noise = InitialNoise::None
-        }),
-        way("embeddings alone, none", |s| {
-            s.noise = InitialNoise::None;
-            s.debias = Debias::None;
         }),
         Way {
             uses_motion: false,

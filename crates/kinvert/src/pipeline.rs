@@ -23,7 +23,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint::Checkpoint;
-use crate::embedding::SiteEmbeddings;
+use crate::embedding::{Debias, Embedding, SiteEmbeddings};
 use crate::error::Error;
 use crate::import::read_published_embeddings;
 use crate::inversion::{Learner, Reference, to_floats};
@@ -581,12 +581,7 @@ impl<B: TrackingBackend> Pipeline<B> {
                     site.name, site.channels
                 )));
             }
-            Ok(embeddings.prepared(
-                settings.debias,
-                settings.strength,
-                frames,
-                site.grid(latent_size),
-            ))
+            Ok(embeddings.prepared(settings, frames, site.grid(latent_size)))
         };
         let prepared = motion
             .sites
@@ -657,27 +652,24 @@ impl SiteEmbeddings {
     /// all times the strength.
     fn prepared(
         &self,
-        debias: crate::embedding::Debias,
-        strength: f64,
+        settings: &GenerationSettings,
         frames: usize,
         grid: [usize; 2],
     ) -> SiteEmbeddings {
-        let strength = strength as f32;
-        let value = |embedding: &crate::embedding::Embedding| {
-            embedding
-                .with_frames(frames)
-                .with_grid(self.grid, grid)
-                .debiased(debias)
-                .scaled(strength)
+        let resampled =
+            |embedding: &Embedding| embedding.with_frames(frames).with_grid(self.grid, grid);
+        let gain = match settings.debias {
+            Debias::Difference => settings.difference_gain,
+            Debias::Normalize | Debias::None => 1.0,
+        };
+        let value = |embedding: &Embedding| {
+            let debiased = resampled(embedding).debiased(settings.debias);
+            debiased.scaled((settings.strength * gain) as f32)
         };
         SiteEmbeddings {
             site: self.site.clone(),
             grid,
-            query_key: self
-                .query_key
-                .with_frames(frames)
-                .with_grid(self.grid, grid)
-                .scaled(strength),
+            query_key: resampled(&self.query_key).scaled(settings.strength as f32),
             values: [value(&self.values[0]), value(&self.values[1])],
         }
     }

@@ -107,6 +107,9 @@ pub struct GenerationSettings {
     pub debias: Debias,
     /// Factor on all embeddings; 0 leaves the plain model.
     pub strength: f64,
+    /// Factor on the differences that [`Debias::Difference`] makes of the value embeddings: from one frame to
+    /// the next they change several times less than what was learned. Published: 1.
+    pub difference_gain: f64,
     /// Denoising steps.
     pub steps: usize,
     /// The sampler.
@@ -131,6 +134,7 @@ impl Default for GenerationSettings {
             kind: MotionKind::default(),
             debias: Debias::default(),
             strength: 1.0,
+            difference_gain: 1.0,
             steps: 30,
             sampler: SamplerKind::default(),
             guidance: 12.0,
@@ -154,8 +158,13 @@ impl GenerationSettings {
     /// # Errors
     /// [`Error::Setting`] for the first of them.
     pub fn check(&self) -> Result<(), Error> {
-        if !self.strength.is_finite() {
-            return Err(Error::setting("strength", self.strength, "a finite number"));
+        for (name, factor) in [
+            ("strength", self.strength),
+            ("difference gain", self.difference_gain),
+        ] {
+            if !factor.is_finite() {
+                return Err(Error::setting(name, factor, "a finite number"));
+            }
         }
         if let Some(frames) = self.frames
             && !(1..=MAX_FRAMES).contains(&frames)
