@@ -11,6 +11,8 @@
 //! `cargo bench -p kinvert --bench transfer_quality -- [--clips 20] [--steps N] [--lr X] [--timesteps A-B]
 //! [--generation-steps N] [--guidance X] [--strength X] [--difference-gain X] [--noise-prior X]`; what is not given is the built-in default.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a program whose result is a table
+
 use std::process::ExitCode;
 use std::time::Instant;
 

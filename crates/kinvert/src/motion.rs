@@ -420,7 +420,8 @@ pub(crate) mod tests {
             change(&mut motion);
             Motion::from_bytes(&motion.to_bytes()).unwrap_err()
         };
-        let cases: [(&str, fn(&mut Motion)); 5] = [
+        type Damage = fn(&mut Motion);
+        let cases: [(&str, Damage); 5] = [
             ("format version", |m| m.metadata.format_version = 99),
             ("expected [1, 4] positions and 3 frames", |m| {
                 m.metadata.frames = 3

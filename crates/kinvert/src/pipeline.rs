@@ -770,8 +770,8 @@ fn resample_nearest<B: burn::tensor::backend::Backend>(
     mut latents: Tensor<B, 5>,
     shape: [usize; 5],
 ) -> Tensor<B, 5> {
-    for axis in 2..5 {
-        let (from, to) = (latents.dims()[axis], shape[axis]);
+    for (axis, to) in shape.into_iter().enumerate().skip(2) {
+        let from = latents.dims()[axis];
         if from != to {
             let indices: Vec<i64> = (0..to).map(|i| (i * from / to) as i64).collect();
             let indices: Tensor<B, 1, Int> =

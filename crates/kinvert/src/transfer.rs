@@ -808,7 +808,8 @@ mod tests {
 
     #[test]
     fn impossible_requests_are_refused_by_name() {
-        let cases: [(&str, fn(&mut GenerationRequest)); 6] = [
+        type Change = fn(&mut GenerationRequest);
+        let cases: [(&str, Change); 6] = [
             ("`prompts`", |r| r.prompts.clear()),
             ("`seeds`", |r| r.seeds.clear()),
             ("`sampling steps` is 0", |r| r.settings.steps = 0),

@@ -1,5 +1,7 @@
 //! The method against recordings of its published code, on the CPU backend.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are not `#[test]` functions themselves
+
 mod import;
 mod official_motion;
 mod sprites;

@@ -138,7 +138,7 @@ impl UNet3DConditionConfig {
                 return refuse("block_out_channels", &self.block_out_channels, expected);
             }
         }
-        if self.block_out_channels[0] % 2 != 0 {
+        if !self.block_out_channels[0].is_multiple_of(2) {
             return refuse(
                 "block_out_channels",
                 &self.block_out_channels,
