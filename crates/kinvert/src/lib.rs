@@ -4,6 +4,25 @@
 //! embeddings* inside the temporal attention of a frozen text-to-video diffusion model are fitted to one
 //! reference clip ([`MotionModel::invert`]) and replayed with another prompt ([`MotionModel::generate`]).
 //!
+//! ```
+//! use kinvert::{Clip, Device, GenerationSettings, InversionSettings, Quiet, load_model};
+//! use kinvert_sprites::{Motion, Scene, model::model_files};
+//!
+//! let model = load_model(&model_files(), Device::Cpu)?;
+//! let reference = Clip::new(Scene::random_with_motion(Motion::Arc, 1).render(), model.fps())?;
+//!
+//! // A few steps show how it goes; the recommended settings learn something.
+//! let recommended = model.recommendations();
+//! let inversion =
+//!     InversionSettings { steps: 2, ddim_inversion_steps: 2, ..recommended.inversion.clone() };
+//! let motion = model.invert(&reference, "a red circle", &inversion, None, &mut Quiet)?;
+//!
+//! let generation = GenerationSettings { steps: 2, ..recommended.generation.clone() };
+//! let clip = model.generate(Some(&motion), "a yellow star", 0, &generation, &mut Quiet)?;
+//! assert_eq!((clip.len(), clip.width()), (16, 64));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Tensors are `[batch, channels, frames, height, width]` unless a function says otherwise.
 
 pub mod atomic;
@@ -43,5 +62,10 @@ pub use sites::SiteSelection;
 pub use summary::ModelSummary;
 pub use transfer::{
     ClipOptions, Destination, FrameRate, GenerationRequest, TransferReport, TransferRequest,
-    run_transfer,
+    prepare_clip, run_transfer, write_clip,
 };
+
+/// The examples of the README, so that they are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
