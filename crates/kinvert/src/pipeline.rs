@@ -467,7 +467,7 @@ impl<B: TrackingBackend> Pipeline<B> {
     /// there is no inverted noise.
     ///
     /// # Errors
-    /// As [`read_published_embeddings`](crate::import::read_published_embeddings).
+    /// As [`read_published_embeddings`].
     pub fn import_published(
         &self,
         path: &Path,
