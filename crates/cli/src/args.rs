@@ -91,7 +91,7 @@ pub struct TransferArgs {
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub inversion: InversionArgs,
-    /// Denoising steps of each new clip [default: the model's; built in 20, published 30]
+    /// Denoising steps of each new clip [default: the model's; built in 15, published 30]
     #[arg(long, value_name = "N", help_heading = "Generating")]
     pub sampling_steps: Option<usize>,
     #[command(flatten)]
@@ -157,7 +157,11 @@ pub struct GenerateArgs {
     /// Use a motion that was learned on another model, if its shapes fit
     #[arg(long)]
     pub force: bool,
-    /// Denoising steps [default: the model's; built in 20, published 30]
+    /// How embeddings enter the attentions: add-before, add-after, multiply-before or multiply-after [default: as
+    /// they were learned]
+    #[arg(long, value_name = "WAY", value_parser = named::<Integration>, help_heading = "Generating")]
+    pub integration: Option<Integration>,
+    /// Denoising steps [default: the model's; built in 15, published 30]
     #[arg(long, value_name = "N", help_heading = "Generating")]
     pub steps: Option<usize>,
     /// Frames of each clip [default: the motion's]
@@ -361,7 +365,7 @@ impl ReferenceArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Learning")]
 pub struct InversionArgs {
-    /// Optimiser steps [default: the model's; built in 300, published 400]
+    /// Optimiser steps [default: the model's; built in 150, published 400]
     #[arg(id = "learning_steps", long = "steps", value_name = "N")]
     pub steps: Option<usize>,
     /// Learning rate [default: the model's; built in 0.1, published 0.02]

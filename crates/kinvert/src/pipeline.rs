@@ -592,7 +592,9 @@ impl<B: TrackingBackend> Pipeline<B> {
             return Ok(None);
         }
         let modulation = MotionModulation::new(
-            motion.metadata.settings.integration,
+            settings
+                .integration
+                .unwrap_or(motion.metadata.settings.integration),
             &prepared,
             &self.device,
         );

@@ -110,6 +110,8 @@ pub struct GenerationSettings {
     /// Factor on the differences that [`Debias::Difference`] makes of the value embeddings: from one frame to
     /// the next they change several times less than what was learned. Published: 1.
     pub difference_gain: f64,
+    /// How embeddings enter the attentions; as they were learned if absent.
+    pub integration: Option<Integration>,
     /// Denoising steps.
     pub steps: usize,
     /// The sampler.
@@ -135,6 +137,7 @@ impl Default for GenerationSettings {
             debias: Debias::default(),
             strength: 1.0,
             difference_gain: 1.0,
+            integration: None,
             steps: 30,
             sampler: SamplerKind::default(),
             guidance: 12.0,

@@ -21,6 +21,7 @@ pub fn run(args: GenerateArgs, session: &mut Session) -> anyhow::Result<()> {
         prompts: args.prompt,
         seeds: args.seeds.unwrap_or_default().0,
         settings: GenerationSettings {
+            integration: args.integration.or(settings.integration),
             steps: args.steps.unwrap_or(settings.steps),
             frames: args.frames.or(settings.frames),
             size: args.size.map(|size| size.0).or(settings.size),

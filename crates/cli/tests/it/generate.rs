@@ -210,3 +210,25 @@ fn a_motion_of_another_model_is_refused_unless_forced_and_fitting() {
             "has 64 channels, the motion has 7",
         ]);
 }
+
+#[test]
+fn the_integration_is_the_learned_one_unless_another_is_asked_for() {
+    let folder = temp();
+    let made = |name: &str, more: &str| {
+        let out = folder.path().join(name);
+        let line = format!(
+            "generate --motion {} --steps 2 {more} -o {}",
+            motion(),
+            text(&out)
+        );
+        kinvert_line(&line, &["--prompt", "a yellow star"]).ended(0);
+        frames(&out)
+    };
+    let learned = made("learned.gif", "");
+    assert_eq!(made("same.gif", "--integration add-before"), learned);
+    assert_ne!(made("other.gif", "--integration multiply-after"), learned);
+    let line = format!("generate --motion {} --prompt a -o x.gif", motion());
+    kinvert_line(&line, &["--integration", "sideways"])
+        .ended(2)
+        .saying(&["add-before"]);
+}
