@@ -430,7 +430,7 @@ pub struct GenerationArgs {
     /// Factor on the motion; 0 leaves the plain model [default: the model's; published 1]
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub strength: Option<f64>,
-    /// Factor on the differences of --debias difference [default: the model's; published 1]
+    /// Factor on the differences of --debias difference [default: the model's; built in 6, published 1]
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub difference_gain: Option<f64>,
     /// Scale of classifier-free guidance [default: the model's; built in 7.5, published 12]
@@ -445,7 +445,7 @@ pub struct GenerationArgs {
     /// Noise to start from: blend, none, freq, blend-freq or fft [default: the model's; published blend]
     #[arg(long)]
     pub noise: Option<InitialNoise>,
-    /// Share of the reference's noise in a blend, 0 to 1 [default: the model's; published 0.5]
+    /// Share of the reference's noise in a blend, 0 to 1 [default: the model's; built in 0.3, published 0.5]
     #[arg(long, value_name = "SHARE")]
     pub noise_prior: Option<f64>,
 }
