@@ -440,7 +440,7 @@ fn a_published_motion_of_another_network_is_not_imported() {
     for (input, reason) in [
         (
             format!("{fixtures}/motion_embed.pt"),
-            "this model has no site for",
+            "expected [1, frames, 128]",
         ),
         (format!("{fixtures}/embeddings.json"), "no PyTorch archive"),
         (format!("{fixtures}/absent.pt"), "absent.pt: reading failed"),
