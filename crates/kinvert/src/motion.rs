@@ -251,7 +251,10 @@ fn read_site(
 ) -> Result<SiteEmbeddings, String> {
     let positions = grid[0]
         .checked_mul(grid[1])
-        .ok_or(format!("`{site}` has a grid of {grid:?}"))?;
+        .filter(|&positions| positions > 0);
+    let positions = positions.ok_or(format!(
+        "`{site}` has a grid of {grid:?}, expected rows and columns"
+    ))?;
     let read = |name: String, positions: &[usize]| {
         let view = tensors
             .tensor(&name)
@@ -421,7 +424,7 @@ pub(crate) mod tests {
             Motion::from_bytes(&motion.to_bytes()).unwrap_err()
         };
         type Damage = fn(&mut Motion);
-        let cases: [(&str, Damage); 5] = [
+        let cases: [(&str, Damage); 6] = [
             ("format version", |m| m.metadata.format_version = 99),
             ("expected [1, 4] positions and 3 frames", |m| {
                 m.metadata.frames = 3
@@ -429,6 +432,14 @@ pub(crate) mod tests {
             ("no tensor", |m| m.sites.clear()),
             ("not finite", |m| {
                 m.sites[0].query_key = Embedding::new([1, 2, 3], vec![f32::NAN; 6])
+            }),
+            ("a grid of [0, 2]", |m| {
+                m.metadata
+                    .grids
+                    .values_mut()
+                    .for_each(|grid| *grid = [0, 2]);
+                let empty = || Embedding::new([0, 2, 3], Vec::new());
+                m.sites[0].values = [empty(), empty()];
             }),
             ("`fps` is 0", |m| m.metadata.fps = 0.0),
         ];
