@@ -383,18 +383,19 @@ impl<B: TrackingBackend> Pipeline<B> {
         let workspace = workspace.map(Workspace::open).transpose()?;
 
         let latents_key = fingerprint(&(&self.id.sha256, &reference_sha256));
+        let shape = [1, self.unet_config.in_channels, clip.len(), height, width];
         let latents = cached(
             workspace.as_ref(),
-            "latents",
-            &latents_key,
+            ("latents", &latents_key),
+            shape,
             &self.device,
             || self.encode_clip(clip, progress),
         )?;
         let inverted_key = fingerprint(&(&latents_key, settings.ddim_inversion_steps));
         let inverted = cached(
             workspace.as_ref(),
-            "inverted_latents",
-            &inverted_key,
+            ("inverted_latents", &inverted_key),
+            shape,
             &self.device,
             || self.ddim_inversion(latents.clone(), settings.ddim_inversion_steps, progress),
         )?;
@@ -726,16 +727,16 @@ fn is_finite(site: &SiteEmbeddings) -> bool {
         .all(|embedding| embedding.values().iter().all(|value| value.is_finite()))
 }
 
-/// Latents from the workspace, or computed and kept there.
+/// Latents of the given shape from the workspace, or computed and kept there.
 fn cached<B: burn::tensor::backend::Backend>(
     workspace: Option<&Workspace>,
-    name: &str,
-    key: &str,
+    (name, key): (&str, &str),
+    shape: [usize; 5],
     device: &B::Device,
     compute: impl FnOnce() -> Result<Tensor<B, 5>, Error>,
 ) -> Result<Tensor<B, 5>, Error> {
     if let Some(array) = workspace.and_then(|workspace| workspace.load(name, key))
-        && array.shape.len() == 5
+        && array.shape == shape
     {
         return Ok(from_array(&array, device));
     }
