@@ -116,12 +116,8 @@ fn is_interruption(error: &anyhow::Error) -> bool {
 fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     use kinvert::Error as Kinvert;
     use kinvert_diffusion::Error as Diffusion;
-    let kinvert = |error: &Kinvert| {
-        matches!(
-            error,
-            Kinvert::Setting { .. } | Kinvert::NoSuchSite { .. } | Kinvert::NoSuchDevice { .. }
-        )
-    };
+    let kinvert =
+        |error: &Kinvert| matches!(error, Kinvert::Setting { .. } | Kinvert::NoSuchSite { .. });
     let diffusion = |error: &Diffusion| {
         matches!(
             error,

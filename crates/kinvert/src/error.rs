@@ -99,14 +99,6 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A device that this build or machine does not have.
-    #[error("there is no device `{found}`; this build has {}", available.join(", "))]
-    NoSuchDevice {
-        /// What was asked for.
-        found: String,
-        /// What there is.
-        available: Vec<String>,
-    },
     /// The user asked to stop.
     #[error("interrupted")]
     Cancelled,
@@ -132,7 +124,6 @@ impl Error {
             Self::MotionDoesNotFit { .. } => Some("learn the motion again on this model".into()),
             Self::NotFinite { .. } => Some("try a smaller learning rate or strength, or f32".into()),
             Self::Io { .. } => Some("check the path, its permissions and the space left on the disk".into()),
-            Self::NoSuchDevice { .. } => Some("pass --device cpu, or a build with the backend you need".into()),
             Self::Setting { .. } | Self::NoSuchSite { .. } | Self::Cancelled => None,
         }
     }

@@ -22,8 +22,8 @@ use crate::checkpoint::{Checkpoint, SavedTensor};
 use crate::embedding::{Embedding, SiteEmbeddings};
 use crate::error::Error;
 use crate::modulation::{MotionModulation, SiteTensors, to_tensor};
-use crate::progress::Progress;
 use crate::settings::InversionSettings;
+use kinvert_base::Progress;
 
 /// Betas and epsilon of AdamW: those of PyTorch, with which the method was published.
 const BETAS: (f32, f32) = (0.9, 0.999);

@@ -27,7 +27,6 @@
 
 pub mod atomic;
 pub mod checkpoint;
-pub mod device;
 pub mod embedding;
 pub mod error;
 pub mod import;
@@ -38,25 +37,23 @@ pub mod motion;
 pub mod objective;
 pub mod pipeline;
 pub mod pixels;
-pub mod progress;
 pub mod settings;
 pub mod sites;
 pub mod summary;
 pub mod transfer;
 pub mod workspace;
 
-pub use device::Device;
 pub use embedding::Debias;
 pub use error::Error;
+pub use kinvert_base::{Progress, Quiet};
 pub use kinvert_diffusion::{InitialNoise, SamplerKind};
-pub use kinvert_nets::ModelFiles;
+pub use kinvert_nets::{Device, ModelFiles};
 pub use kinvert_video::Clip;
 pub use model::{MotionModel, load_model};
 pub use modulation::Integration;
 pub use motion::{ModelId, Motion, MotionMetadata};
 pub use objective::{Objective, TimestepRange};
 pub use pipeline::Pipeline;
-pub use progress::{Progress, Quiet};
 pub use settings::{GenerationSettings, InversionSettings, MotionKind, Recommendations};
 pub use sites::SiteSelection;
 pub use summary::ModelSummary;

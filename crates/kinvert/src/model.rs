@@ -2,17 +2,16 @@
 
 use std::path::Path;
 
-use kinvert_nets::ModelFiles;
 use kinvert_nets::kernels::TrackingBackend;
 use kinvert_nets::unet3d::TemporalSite;
+use kinvert_nets::{Device, ModelFiles, OnDevice};
 use kinvert_video::Clip;
 
-use crate::device::{Device, with_backend};
 use crate::error::Error;
 use crate::motion::{ModelId, Motion};
 use crate::pipeline::Pipeline;
-use crate::progress::Progress;
 use crate::settings::{GenerationSettings, InversionSettings, Recommendations};
+use kinvert_base::Progress;
 
 /// A loaded base model that learns and replays motions. Methods are those of [`Pipeline`].
 pub trait MotionModel {
@@ -83,9 +82,17 @@ pub trait MotionModel {
 /// # Errors
 /// As [`Pipeline::load`].
 pub fn load_model(files: &ModelFiles, device: Device) -> Result<Box<dyn MotionModel>, Error> {
-    with_backend!(device, |B, device| Ok(Box::new(Pipeline::<B>::load(
-        files, &device
-    )?)))
+    struct Load<'a>(&'a ModelFiles);
+
+    impl OnDevice for Load<'_> {
+        type Output = Result<Box<dyn MotionModel>, Error>;
+
+        fn run<B: TrackingBackend>(self, device: &B::Device) -> Self::Output {
+            Ok(Box::new(Pipeline::<B>::load(self.0, device)?))
+        }
+    }
+
+    device.run(Load(files))
 }
 
 impl<B: TrackingBackend> MotionModel for Pipeline<B> {

@@ -30,9 +30,9 @@ use crate::inversion::{Learner, Reference, to_floats};
 use crate::modulation::MotionModulation;
 use crate::motion::{Array, ModelId, Motion, MotionMetadata};
 use crate::pixels;
-use crate::progress::Progress;
 use crate::settings::{GenerationSettings, InversionSettings, MotionKind, Recommendations};
 use crate::workspace::Workspace;
+use kinvert_base::Progress;
 
 /// Frames that the autoencoder works on at a time, so that its memory does not grow with the clip.
 const VAE_SLICE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);

@@ -20,13 +20,13 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::atomic::write_file;
-use crate::device::Device;
 use crate::error::Error;
 use crate::model::MotionModel;
 use crate::motion::{ModelId, Motion, MotionMetadata};
 use crate::pixels;
-use crate::progress::Progress;
 use crate::settings::{GenerationSettings, InversionSettings};
+use kinvert_base::Progress;
+use kinvert_nets::Device;
 
 /// Version of the format of `run.json`.
 const FORMAT_VERSION: u32 = 1;
@@ -778,7 +778,7 @@ fn file_sha256(path: &Path) -> Result<Option<String>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Quiet;
+    use kinvert_base::Quiet;
 
     fn request() -> GenerationRequest {
         GenerationRequest {

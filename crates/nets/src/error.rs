@@ -78,6 +78,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A device that this build or machine does not have.
+    #[error("there is no device `{found}`; this build has {}", available.join(", "))]
+    NoSuchDevice {
+        /// What was asked for.
+        found: String,
+        /// What there is.
+        available: Vec<String>,
+    },
 }
 
 impl Error {
@@ -98,6 +106,7 @@ impl Error {
             Self::Weights { .. } => {
                 Some("config.json and the weights must come from one and the same published model".into())
             }
+            Self::NoSuchDevice { .. } => Some("pass --device cpu, or a build with the backend you need".into()),
         }
     }
 

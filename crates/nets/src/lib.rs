@@ -5,6 +5,7 @@
 
 pub mod autoencoder_kl;
 pub mod clip;
+pub mod device;
 pub mod error;
 pub mod files;
 pub mod kernels;
@@ -16,6 +17,7 @@ pub use autoencoder_kl::{AutoencoderKL, AutoencoderKLConfig, Posterior};
 pub use clip::{
     CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, ImagePreprocessor,
 };
+pub use device::{Device, OnDevice};
 pub use error::{Error, KeyFaults};
 pub use files::{EmbeddedFiles, ModelFiles};
 pub use unet3d::{UNet3DCondition, UNet3DConditionConfig};

@@ -8,7 +8,7 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use crate::clip::Size;
-use crate::{Clip, Error, atomic};
+use crate::{Clip, Error};
 
 /// The shortest time that browsers honour is two hundredths of a second.
 const MAX_GIF_FPS: f64 = 50.0;
@@ -80,7 +80,7 @@ pub fn write_gif(clip: &Clip, path: &Path) -> Result<(), Error> {
         encoder.write_frame(frame).map_err(fault(i))?;
     }
     drop(encoder); // writes the end of the file
-    atomic::write(path, &bytes)
+    kinvert_base::write_file(path, &bytes).map_err(Error::io("write", path))
 }
 
 /// All colours of a clip.

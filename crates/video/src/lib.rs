@@ -25,7 +25,6 @@
 //! ```
 
 mod animation;
-mod atomic;
 mod clip;
 mod error;
 mod ffmpeg;

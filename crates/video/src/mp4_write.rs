@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use crate::clip::Size;
 use crate::h264::{nal_type, nal_unit_type};
 use crate::yuv::Picture;
-use crate::{Clip, Error, atomic};
+use crate::{Clip, Error};
 
 /// Quantisation step, from 0 (finest) to 51. At 12, the finest that OpenH264 takes, the loss on small sprite
 /// clips is that of 4:2:0 chroma alone.
@@ -63,7 +63,7 @@ pub fn write_mp4(clip: &Clip, path: &Path) -> Result<(), Error> {
         frame: 0,
         source: Box::new(source),
     })?;
-    atomic::write(path, &bytes)
+    kinvert_base::write_file(path, &bytes).map_err(Error::io("write", path))
 }
 
 /// A coded clip.

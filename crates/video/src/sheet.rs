@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::clip::{Size, check_size};
 use crate::resize::{Fit, resize};
-use crate::{Clip, Error, atomic};
+use crate::{Clip, Error};
 
 /// Pixels between clips and frames.
 const GUTTER: u32 = 4;
@@ -134,7 +134,7 @@ pub fn write_png(image: &RgbImage, path: &Path) -> Result<(), Error> {
             frame: 0,
             source: Box::new(source),
         })?;
-    atomic::write(path, &bytes)
+    kinvert_base::write_file(path, &bytes).map_err(Error::io("write", path))
 }
 
 /// Sizes of the clips at the height of the tallest.

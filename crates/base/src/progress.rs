@@ -15,8 +15,8 @@ pub trait Progress {
     /// Something the user should know, such as a prompt that was cut short.
     fn note(&mut self, message: &str);
 
-    /// Whether the user asked to stop. Long work looks at it after every step, saves what it has and returns
-    /// [`Error::Cancelled`](crate::Error::Cancelled).
+    /// Whether the user asked to stop. Long work looks at it after every step, saves what it has and returns the
+    /// `Cancelled` error of its crate.
     fn is_cancelled(&self) -> bool;
 }
 

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use burn::backend::Autodiff;
+
 use crate::error::Error;
+use crate::kernels::TrackingBackend;
 
 /// A device to compute on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +15,7 @@ pub enum Device {
     #[cfg(feature = "cpu")]
     Cpu,
     /// A GPU through Vulkan, Metal or WebGPU, whichever the system has.
-    #[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+    #[cfg(feature = "wgpu")]
     Wgpu,
     /// An NVIDIA GPU by number.
     #[cfg(feature = "cuda")]
@@ -24,44 +27,39 @@ pub enum Device {
 
 /// The engine's backend over wgpu. Vulkan and Metal store booleans in bytes, WebGPU in words.
 #[cfg(all(any(feature = "vulkan", feature = "metal"), not(feature = "webgpu")))]
-pub(crate) type Wgpu = burn::backend::Wgpu<f32, i32, u8>;
+type Wgpu = burn::backend::Wgpu<f32, i32, u8>;
 #[cfg(feature = "webgpu")]
-pub(crate) type Wgpu = burn::backend::Wgpu<f32, i32, u32>;
+type Wgpu = burn::backend::Wgpu<f32, i32, u32>;
 
-/// Runs `$body` with `$B` as the tracking backend of a device and `$device` as the engine's handle of it.
-macro_rules! with_backend {
-    ($choice:expr, |$B:ident, $device:ident| $body:expr) => {
-        match $choice {
-            #[cfg(feature = "cpu")]
-            $crate::device::Device::Cpu => {
-                type $B = burn::backend::Autodiff<burn_flex::Flex>;
-                let $device = burn_flex::FlexDevice;
-                $body
-            }
-            #[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
-            $crate::device::Device::Wgpu => {
-                type $B = burn::backend::Autodiff<$crate::device::Wgpu>;
-                let $device = burn::backend::wgpu::WgpuDevice::default();
-                $body
-            }
-            #[cfg(feature = "cuda")]
-            $crate::device::Device::Cuda(index) => {
-                type $B = burn::backend::Autodiff<burn::backend::Cuda<f32, i32>>;
-                let $device = burn::backend::cuda::CudaDevice::new(index);
-                $body
-            }
-            #[cfg(feature = "rocm")]
-            $crate::device::Device::Rocm(index) => {
-                type $B = burn::backend::Autodiff<burn::backend::Rocm<f32, i32>>;
-                let $device = burn::backend::rocm::RocmDevice::new(index);
-                $body
-            }
-        }
-    };
+/// Work that is written once for every backend. A closure cannot be generic, hence a trait.
+pub trait OnDevice {
+    /// What the work gives.
+    type Output;
+
+    /// Does the work on a device of the tracking backend `B`; `B::InnerBackend` is the plain one
+    /// on the same device.
+    fn run<B: TrackingBackend>(self, device: &B::Device) -> Self::Output;
 }
-pub(crate) use with_backend;
 
 impl Device {
+    /// Does work on this device.
+    pub fn run<T: OnDevice>(self, work: T) -> T::Output {
+        match self {
+            #[cfg(feature = "cpu")]
+            Self::Cpu => work.run::<Autodiff<burn_flex::Flex>>(&burn_flex::FlexDevice),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => work.run::<Autodiff<Wgpu>>(&burn::backend::wgpu::WgpuDevice::default()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(index) => work.run::<Autodiff<burn::backend::Cuda<f32, i32>>>(
+                &burn::backend::cuda::CudaDevice::new(index),
+            ),
+            #[cfg(feature = "rocm")]
+            Self::Rocm(index) => work.run::<Autodiff<burn::backend::Rocm<f32, i32>>>(
+                &burn::backend::rocm::RocmDevice::new(index),
+            ),
+        }
+    }
+
     /// Names of the devices that this build can compute on.
     pub fn available() -> Vec<String> {
         let mut names = vec!["auto".to_string()];
@@ -88,7 +86,7 @@ impl Device {
         return Self::Cuda(0);
         #[cfg(feature = "rocm")]
         return Self::Rocm(0);
-        #[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+        #[cfg(feature = "wgpu")]
         return Self::Wgpu;
         #[cfg(feature = "cpu")]
         return Self::Cpu;
@@ -131,7 +129,7 @@ impl fmt::Display for Device {
         match self {
             #[cfg(feature = "cpu")]
             Self::Cpu => f.write_str("cpu"),
-            #[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+            #[cfg(feature = "wgpu")]
             Self::Wgpu => f.write_str("wgpu"),
             #[cfg(feature = "cuda")]
             Self::Cuda(index) => write!(f, "cuda:{index}"),

@@ -1,0 +1,97 @@
+//! What can go wrong while measuring.
+
+use std::path::{Path, PathBuf};
+
+/// Everything that this crate reports.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A network could not be loaded.
+    #[error("cannot load a network of the measures")]
+    Model(#[from] kinvert_nets::Error),
+    /// A clip could not be read or written.
+    #[error(transparent)]
+    Video(#[from] kinvert_video::Error),
+    /// An argument that no value of its type should have.
+    #[error("`{name}` is {found}, expected {expected}")]
+    Argument {
+        /// The argument.
+        name: &'static str,
+        /// Its value.
+        found: String,
+        /// What would have been accepted.
+        expected: String,
+    },
+    /// A file does not hold what it should.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, what was found, and what was expected.
+        reason: String,
+    },
+    /// A file could not be read or written.
+    #[error("{path}: {action} failed")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// `reading` or `writing`.
+        action: &'static str,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+impl Error {
+    /// What the user can do about it, if anything is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Model(source) => source.hint(),
+            Self::Video(source) => source.hint(),
+            Self::Io { .. } => {
+                Some("check the path, its permissions and the space left on the disk".into())
+            }
+            Self::Argument { .. } | Self::File { .. } | Self::Cancelled => None,
+        }
+    }
+
+    pub(crate) fn argument(
+        name: &'static str,
+        found: impl ToString,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Argument {
+            name,
+            found: found.to_string(),
+            expected: expected.into(),
+        }
+    }
+
+    pub(crate) fn file(path: &Path, reason: impl Into<String>) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn reading(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        Self::io(path, "reading")
+    }
+
+    pub(crate) fn writing(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        Self::io(path, "writing")
+    }
+
+    fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            path,
+            action,
+            source,
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Paths of points through a clip, and who finds them.
+//!
+//! Places are in pixels of the clip: `[x, y]` from its upper left corner, where the centre of the first pixel is
+//! at `[0, 0]` as in the published trackers.
+
+use kinvert_base::Progress;
+use kinvert_video::{Clip, Size};
+
+use crate::Error;
+use crate::record::ModelStamp;
+
+/// A place in a frame, `[x, y]` in pixels.
+pub type Place = [f32; 2];
+
+/// Paths of points through all frames of a clip.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracks {
+    frames: usize,
+    size: Size,
+    places: Vec<Place>, // [tracks, frames]
+    visible: Vec<bool>, // [tracks, frames]
+}
+
+impl Tracks {
+    /// Tracks through `frames` frames of a clip of a size: `places` and `visible` hold all frames of the first
+    /// track, then all of the second, and so on.
+    ///
+    /// # Errors
+    /// If there is no frame, the two lists differ in length or hold no whole number of tracks, or a place is
+    /// not finite.
+    pub fn new(
+        frames: usize,
+        size: Size,
+        places: Vec<Place>,
+        visible: Vec<bool>,
+    ) -> Result<Self, Error> {
+        if frames == 0 || places.len() % frames != 0 || places.len() != visible.len() {
+            return Err(Error::argument(
+                "tracks",
+                format!("{} places and {} visibilities", places.len(), visible.len()),
+                format!("a multiple of {frames} frames each"),
+            ));
+        }
+        if let Some(at) = places
+            .iter()
+            .position(|[x, y]| !x.is_finite() || !y.is_finite())
+        {
+            return Err(Error::argument(
+                "tracks",
+                format!(
+                    "{:?} in frame {} of track {}",
+                    places[at],
+                    at % frames,
+                    at / frames
+                ),
+                "finite places",
+            ));
+        }
+        Ok(Self {
+            frames,
+            size,
+            places,
+            visible,
+        })
+    }
+
+    /// Number of tracks.
+    pub fn len(&self) -> usize {
+        self.places.len() / self.frames
+    }
+
+    /// Whether there is no track.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Number of frames, at least one.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Width and height of the clip.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Places of one track, one per frame. Where the point is not visible they are guesses.
+    ///
+    /// # Panics
+    /// If there is no such track.
+    pub fn places(&self, track: usize) -> &[Place] {
+        &self.places[track * self.frames..][..self.frames]
+    }
+
+    /// Whether the point of one track is seen, one entry per frame.
+    ///
+    /// # Panics
+    /// If there is no such track.
+    pub fn visible(&self, track: usize) -> &[bool] {
+        &self.visible[track * self.frames..][..self.frames]
+    }
+
+    /// The places of every track in turn.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[Place]> {
+        self.places.chunks_exact(self.frames)
+    }
+
+    /// The tracks for which `keep` holds, given their number.
+    pub fn filtered(&self, mut keep: impl FnMut(usize) -> bool) -> Self {
+        let kept: Vec<usize> = (0..self.len()).filter(|&track| keep(track)).collect();
+        Self {
+            frames: self.frames,
+            size: self.size,
+            places: kept.iter().flat_map(|&t| self.places(t).to_vec()).collect(),
+            visible: kept
+                .iter()
+                .flat_map(|&t| self.visible(t).to_vec())
+                .collect(),
+        }
+    }
+
+    /// The tracks whose point is visible in every frame.
+    pub fn whole(&self) -> Self {
+        self.filtered(|track| self.visible(track).iter().all(|visible| *visible))
+    }
+
+    /// Mean length of the tracks' ways, in fractions of the frame's diagonal; `None` without tracks.
+    pub fn motion_magnitude(&self) -> Option<f64> {
+        let diagonal = f64::from(self.size.width).hypot(f64::from(self.size.height));
+        let total: f64 = self.iter().map(way_px).sum();
+        (!self.is_empty()).then(|| total / self.len() as f64 / diagonal)
+    }
+}
+
+/// Length of the way along a path in pixels.
+fn way_px(places: &[Place]) -> f64 {
+    let step = |pair: &[Place]| {
+        f64::from(pair[1][0] - pair[0][0]).hypot(f64::from(pair[1][1] - pair[0][1]))
+    };
+    places.windows(2).map(step).sum()
+}
+
+/// Finds where points of the first frame go.
+pub trait Tracker {
+    /// What identifies the tracker.
+    fn stamp(&self) -> &ModelStamp;
+
+    /// Follows points of the first frame through a clip: one track per start, in their order.
+    ///
+    /// # Errors
+    /// If a start lies outside the frame, or the user asked to stop.
+    fn track(
+        &self,
+        clip: &Clip,
+        starts: &[Place],
+        progress: &mut dyn Progress,
+    ) -> Result<Tracks, Error>;
+}
+
+/// A regular grid of `per_side` by `per_side` places, row by row, a 64th of the width away from the borders: the
+/// one that CoTracker's published code starts from. A single place is the frame's centre.
+///
+/// # Panics
+/// If `per_side` is 0.
+pub fn grid(size: Size, per_side: u32) -> Vec<Place> {
+    assert!(per_side > 0, "a grid has at least one place");
+    let margin = size.width as f32 / 64.0;
+    let at = |index: u32, length: u32| {
+        if per_side == 1 {
+            return length as f32 / 2.0;
+        }
+        let share = index as f32 / (per_side - 1) as f32;
+        margin + share * (length as f32 - 2.0 * margin)
+    };
+    (0..per_side)
+        .flat_map(|row| (0..per_side).map(move |column| (row, column)))
+        .map(|(row, column)| [at(column, size.width), at(row, size.height)])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: Size = Size {
+        width: 30,
+        height: 40,
+    };
+
+    #[test]
+    fn a_grid_keeps_its_distance_from_the_borders() {
+        let size = Size {
+            width: 64,
+            height: 128,
+        };
+        let places = grid(size, 3);
+        assert_eq!(places.len(), 9);
+        assert_eq!(places[..3], [[1.0, 1.0], [32.0, 1.0], [63.0, 1.0]]);
+        assert_eq!(places[8], [63.0, 127.0]);
+        assert_eq!(grid(size, 1), [[32.0, 64.0]]);
+    }
+
+    #[test]
+    fn motion_magnitude_is_the_mean_way_over_the_diagonal() {
+        let places = vec![
+            [0.0, 0.0],
+            [3.0, 4.0],
+            [0.0, 0.0],
+            [9.0, 9.0],
+            [9.0, 9.0],
+            [9.0, 9.0],
+        ];
+        let tracks = Tracks::new(3, SIZE, places, vec![true; 6]).unwrap();
+        assert_eq!(tracks.motion_magnitude(), Some(5.0 / 50.0));
+        assert_eq!(
+            tracks.filtered(|track| track == 1).motion_magnitude(),
+            Some(0.0)
+        );
+        assert_eq!(tracks.filtered(|_| false).motion_magnitude(), None);
+    }
+
+    #[test]
+    fn only_tracks_that_are_seen_throughout_are_whole() {
+        let tracks =
+            Tracks::new(2, SIZE, vec![[0.0; 2]; 4], vec![true, false, true, true]).unwrap();
+        assert_eq!(tracks.whole().len(), 1);
+    }
+
+    #[test]
+    fn bad_tracks_are_refused() {
+        for (frames, places, visible) in [
+            (0, vec![], vec![]),
+            (2, vec![[0.0; 2]; 3], vec![true; 3]),
+            (2, vec![[0.0; 2]; 2], vec![true; 4]),
+            (1, vec![[f32::NAN, 0.0]], vec![true]),
+        ] {
+            assert!(Tracks::new(frames, SIZE, places, visible).is_err());
+        }
+    }
+}
