@@ -41,6 +41,12 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A network gave something that is no number.
+    #[error("{what} is not finite")]
+    NotFinite {
+        /// What was computed, and by what.
+        what: String,
+    },
     /// The user asked to stop.
     #[error("interrupted")]
     Cancelled,
@@ -55,6 +61,7 @@ impl Error {
             Self::Io { .. } => {
                 Some("check the path, its permissions and the space left on the disk".into())
             }
+            Self::NotFinite { .. } => Some("the weights may be damaged, or need f32".into()),
             Self::Argument { .. } | Self::File { .. } | Self::Cancelled => None,
         }
     }

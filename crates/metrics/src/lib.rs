@@ -5,8 +5,12 @@
 //! two clips people prefer. Every result is a [`Record`] that names its model, its preprocessing and its sample
 //! size, so that a number can be compared or refused.
 
+pub mod cache;
+pub mod clip_encoder;
 pub mod error;
+pub mod frames;
 pub mod record;
+pub mod similarity;
 pub mod tracks;
 
 pub use error::Error;

@@ -7,6 +7,7 @@ use kinvert_base::Progress;
 use kinvert_video::{Clip, Size};
 
 use crate::Error;
+use crate::cache::{Array, Cached};
 use crate::record::ModelStamp;
 
 /// A place in a frame, `[x, y]` in pixels.
@@ -129,6 +130,47 @@ impl Tracks {
         let diagonal = f64::from(self.size.width).hypot(f64::from(self.size.height));
         let total: f64 = self.iter().map(way_px).sum();
         (!self.is_empty()).then(|| total / self.len() as f64 / diagonal)
+    }
+}
+
+impl Cached for Tracks {
+    fn to_arrays(&self) -> Vec<(&'static str, Array)> {
+        let seen = self
+            .visible
+            .iter()
+            .map(|visible| f32::from(u8::from(*visible)));
+        let Size { width, height } = self.size;
+        let array = |shape: &[usize], values| Array {
+            shape: shape.to_vec(),
+            values,
+        };
+        vec![
+            ("size", array(&[2], vec![width as f32, height as f32])),
+            (
+                "places",
+                array(&[self.len(), self.frames, 2], self.places.concat()),
+            ),
+            ("visible", array(&[self.len(), self.frames], seen.collect())),
+        ]
+    }
+
+    fn from_arrays(mut array: impl FnMut(&str) -> Option<Array>) -> Option<Self> {
+        let [width, height] = array("size")?.values[..] else {
+            return None;
+        };
+        let size = Size {
+            width: width as u32, // sides are below 2^16, which f32 holds exactly
+            height: height as u32,
+        };
+        let places = array("places")?;
+        let frames = *places.shape.get(1)?;
+        let places = places.values.as_chunks().0.to_vec();
+        let visible = array("visible")?
+            .values
+            .iter()
+            .map(|seen| *seen != 0.0)
+            .collect();
+        Self::new(frames, size, places, visible).ok()
     }
 }
 

@@ -6,6 +6,7 @@
 //! are computed; they are exactly those of the whole image.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 
 use burn::prelude::*;
@@ -77,6 +78,23 @@ enum EdgeSize {
 enum CropSize {
     Plain(usize),
     Named { height: usize, width: usize },
+}
+
+impl fmt::Display for ImagePreprocessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            shortest_edge,
+            crop_size,
+            mean,
+            std,
+            ..
+        } = self;
+        write!(
+            f,
+            "shorter side to {shortest_edge} px (antialiased bicubic), centre {crop_size}x{crop_size}, mean {mean:?}, \
+             std {std:?}"
+        )
+    }
 }
 
 impl ImagePreprocessor {
