@@ -5,24 +5,16 @@
 //! the 32 rows are trained as the reference had frames; the others stay zero. The file names neither its
 //! model nor its size.
 //!
-//! The archive is read by a parser that builds tensors and runs no code. Before it sees the file, every size
-//! that the archive declares is held against the size of the file.
+//! The archive is read by a parser that builds tensors and runs no code ([`kinvert_nets::pytorch`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use burn_store::TensorSnapshot;
-use burn_store::pytorch::PytorchReader;
+use kinvert_nets::pytorch::{PytorchTensor, read_pytorch};
 use kinvert_nets::unet3d::TemporalSite;
 
 use crate::embedding::{Embedding, SiteEmbeddings};
 use crate::error::Error;
-
-/// Bounds on what is read; the published files have tens of megabytes and a thousand entries at most.
-const MAX_FILE_BYTES: u64 = 4 << 30;
-const MAX_ENTRIES: usize = 10_000;
 
 /// Reads the embeddings of a published file for a network with the given sites, learned on latents of the given
 /// height and width. `frames` says how many rows were trained; without it, rows of zeros at the end are left
@@ -41,68 +33,19 @@ pub fn read_published_embeddings(
         path: path.to_path_buf(),
         reason,
     };
-    let bytes = check_archive(path)?;
-    // The parser is written for files that are well formed; whatever it stumbles over is a fault of the file.
-    let parsed = catch_unwind(AssertUnwindSafe(|| PytorchReader::new(path)));
-    let tensors = match parsed {
-        Ok(Ok(reader)) => reader.into_tensors(),
-        Ok(Err(source)) => {
-            return Err(unusable(format!("no PyTorch archive of tensors: {source}")));
-        }
-        Err(_) => return Err(unusable("no well-formed PyTorch archive".into())),
-    };
-    let tensors: BTreeMap<String, TensorSnapshot> = tensors.into_iter().collect();
-    convert(&tensors, sites, latent_size, frames, bytes).map_err(unusable)
-}
-
-/// Refuses an archive whose declared sizes do not fit its file. Returns the file's size.
-fn check_archive(path: &Path) -> Result<u64, Error> {
-    let unusable = |reason: String| Error::MotionFile {
-        path: path.to_path_buf(),
-        reason,
-    };
-    let file = File::open(path).map_err(Error::reading(path))?;
-    let bytes = file.metadata().map_err(Error::reading(path))?.len();
-    if bytes > MAX_FILE_BYTES {
-        return Err(unusable(format!(
-            "it has {bytes} bytes, expected at most {MAX_FILE_BYTES}"
-        )));
-    }
-    let mut archive =
-        zip::ZipArchive::new(file).map_err(|e| unusable(format!("no PyTorch archive: {e}")))?;
-    if archive.len() > MAX_ENTRIES {
-        return Err(unusable(format!(
-            "it has {} entries, expected at most {MAX_ENTRIES}",
-            archive.len()
-        )));
-    }
-    let mut total = 0_u64;
-    for index in 0..archive.len() {
-        let entry = archive
-            .by_index_raw(index)
-            .map_err(|e| unusable(format!("a damaged entry: {e}")))?;
-        if entry.compression() != zip::CompressionMethod::Stored {
-            return Err(unusable(format!(
-                "`{}` is compressed, which PyTorch never does",
-                entry.name()
-            )));
-        }
-        total = total.saturating_add(entry.size());
-    }
-    match total > bytes {
-        true => Err(unusable(format!(
-            "its entries claim {total} bytes, the file has {bytes}"
-        ))),
-        false => Ok(bytes),
-    }
+    let tensors = read_pytorch(path).map_err(|error| match error {
+        // The kind of file is wrong or the file is damaged: say what was expected of it.
+        kinvert_nets::Error::Pytorch { reason, .. } => unusable(reason),
+        error => error.into(),
+    })?;
+    convert(&tensors, sites, latent_size, frames).map_err(unusable)
 }
 
 fn convert(
-    tensors: &BTreeMap<String, TensorSnapshot>,
+    tensors: &BTreeMap<String, PytorchTensor>,
     sites: &[TemporalSite],
     latent_size: [usize; 2],
     frames: Option<usize>,
-    bytes: u64,
 ) -> Result<Vec<SiteEmbeddings>, String> {
     let mut unread: BTreeSet<&str> = tensors.keys().map(String::as_str).collect();
     let mut found = Vec::new();
@@ -114,25 +57,17 @@ fn convert(
                 return Ok(None);
             };
             unread.remove(key.as_str());
-            let shape = &tensor.shape;
-            let fits = shape.num_dims() == 3 && shape[0] == positions && shape[2] == site.channels;
-            let elements = shape
-                .iter()
-                .try_fold(1_u64, |product, n| product.checked_mul(*n as u64));
-            if !fits || elements.is_none_or(|n| n > bytes) {
+            let shape = tensor.shape();
+            let fits = shape.len() == 3 && shape[0] == positions && shape[2] == site.channels;
+            if !fits {
                 let expected = format!("[{positions}, frames, {}]", site.channels);
                 return Err(format!(
-                    "`{key}` has the shape {:?}, expected {expected}",
-                    shape.to_vec()
+                    "`{key}` has the shape {shape:?}, expected {expected}"
                 ));
             }
-            let data = catch_unwind(AssertUnwindSafe(|| tensor.to_data()))
-                .map_err(|_| format!("`{key}` is damaged"))?
-                .map_err(|e| format!("`{key}` is damaged: {e}"))?;
-            let values: Vec<f32> = data.iter::<f32>().collect();
-            if !values.iter().all(|value| value.is_finite()) {
-                return Err(format!("`{key}` holds a value that is not finite"));
-            }
+            let values = tensor
+                .values()
+                .map_err(|reason| format!("`{key}` {reason}"))?;
             Ok(Some(Embedding::new([shape[0], shape[1], shape[2]], values)))
         };
         let parts = (

@@ -35,7 +35,7 @@ impl Tracks {
         places: Vec<Place>,
         visible: Vec<bool>,
     ) -> Result<Self, Error> {
-        if frames == 0 || places.len() % frames != 0 || places.len() != visible.len() {
+        if frames == 0 || !places.len().is_multiple_of(frames) || places.len() != visible.len() {
             return Err(Error::argument(
                 "tracks",
                 format!("{} places and {} visibilities", places.len(), visible.len()),

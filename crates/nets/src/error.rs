@@ -62,6 +62,14 @@ pub enum Error {
         #[source]
         source: safetensors::SafeTensorError,
     },
+    /// A PyTorch file cannot be read.
+    #[error("{path}: not a usable PyTorch file: {reason}")]
+    Pytorch {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Weights do not fit the network that the configuration describes.
     #[error("{path}: the weights do not fit the network: {faults}")]
     Weights {
@@ -102,11 +110,20 @@ impl Error {
                 Some("the file may be damaged or belong to something else; fetch the model again".into())
             }
             Self::Config { .. } => Some("this kind of network is not supported".into()),
-            Self::Safetensors { .. } => Some("the file may be cut short; fetch it again".into()),
+            Self::Safetensors { .. } | Self::Pytorch { .. } => Some("the file may be cut short; fetch it again".into()),
             Self::Weights { .. } => {
                 Some("config.json and the weights must come from one and the same published model".into())
             }
             Self::NoSuchDevice { .. } => Some("pass --device cpu, or a build with the backend you need".into()),
+        }
+    }
+
+    /// A file that is missing or cannot be opened.
+    pub(crate) fn unreadable(path: &std::path::Path, source: std::io::Error) -> Self {
+        let path = path.display().to_string();
+        match source.kind() {
+            std::io::ErrorKind::NotFound => Self::Missing { path },
+            _ => Self::Unreadable { path, source },
         }
     }
 

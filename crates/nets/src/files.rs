@@ -1,7 +1,7 @@
 //! Where the files of a model come from: a folder on disk, or data compiled into the program.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use memmap2::Mmap;
@@ -87,7 +87,7 @@ impl ModelFiles {
             Origin::Folder(folder) => {
                 let path = folder.join(&self.prefix).join(name);
                 let found = std::fs::metadata(&path)
-                    .map_err(|e| io_error(&path, e))?
+                    .map_err(|e| Error::unreadable(&path, e))?
                     .len();
                 if found > MAX_TEXT_BYTES {
                     return Err(Error::TooLarge {
@@ -98,7 +98,7 @@ impl ModelFiles {
                 }
                 std::fs::read(&path)
                     .map(Cow::Owned)
-                    .map_err(|e| io_error(&path, e))
+                    .map_err(|e| Error::unreadable(&path, e))
             }
         }
     }
@@ -123,14 +123,27 @@ impl ModelFiles {
             Origin::Embedded { .. } => self.embedded_file(name).map(FileBytes::Static),
             Origin::Folder(folder) => {
                 let path = folder.join(&self.prefix).join(name);
-                let file = std::fs::File::open(&path).map_err(|e| io_error(&path, e))?;
-                if file.metadata().map_err(|e| io_error(&path, e))?.len() == 0 {
+                let file = std::fs::File::open(&path).map_err(|e| Error::unreadable(&path, e))?;
+                if file
+                    .metadata()
+                    .map_err(|e| Error::unreadable(&path, e))?
+                    .len()
+                    == 0
+                {
                     return Ok(FileBytes::Static(&[])); // an empty file cannot be mapped
                 }
                 map_file(&file)
                     .map(|map| FileBytes::Mapped(Arc::new(map)))
-                    .map_err(|e| io_error(&path, e))
+                    .map_err(|e| Error::unreadable(&path, e))
             }
+        }
+    }
+
+    /// Where a file lies on disk; `None` for what is compiled into the program.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        match &self.origin {
+            Origin::Folder(folder) => Some(folder.join(&self.prefix).join(name)),
+            Origin::Embedded { .. } => None,
         }
     }
 
@@ -198,12 +211,4 @@ fn map_file(file: &std::fs::File) -> std::io::Result<Mmap> {
     // pattern is a valid value. Another process that shortens the file meanwhile ends this one with SIGBUS,
     // as it would any program that maps weights; it cannot corrupt memory.
     unsafe { Mmap::map(file) }
-}
-
-fn io_error(path: &Path, source: std::io::Error) -> Error {
-    let path = path.display().to_string();
-    match source.kind() {
-        std::io::ErrorKind::NotFound => Error::Missing { path },
-        _ => Error::Unreadable { path, source },
-    }
 }

@@ -1,6 +1,6 @@
 //! Weight files: reading them, and filling a network with them.
 //!
-//! Weights are read as safetensors, whole or in shards. A network names its fields as the published
+//! Weights are read as safetensors, or, where those are not there, as PyTorch files; whole or in shards. A network names its fields as the published
 //! checkpoint does; the few keys that cannot be Rust field names are renamed by one [`KeyMap`] per network.
 //! Linear weights are stored as `[out, in]` in files and as `[in, out]` in Burn, and norms call their
 //! parameters `weight` and `bias` in files and `gamma` and `beta` in Burn: both are handled here, once.
@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, KeyFaults};
 use crate::files::{FileBytes, ModelFiles};
+use crate::pytorch::{PytorchTensor, read_pytorch};
 
 /// How the fields of a network become keys of its checkpoint: pairs of (part of the field's path, what
 /// stands for it in the key), applied in order. Paths are matched with a leading and inner dots, for example
@@ -30,7 +31,13 @@ pub struct Weights {
 }
 
 /// Where one tensor lies.
-struct Stored {
+enum Stored {
+    Safetensors(Mapped),
+    Pytorch(PytorchTensor),
+}
+
+/// A tensor in a safetensors file.
+struct Mapped {
     file: FileBytes,
     dtype: Dtype,
     shape: Vec<usize>,
@@ -38,19 +45,46 @@ struct Stored {
 }
 
 impl Weights {
-    /// Opens `{stem}.safetensors`, or the shards that `{stem}.safetensors.index.json` lists.
+    /// Opens the weights that [`weight_files`] finds.
     ///
     /// # Errors
-    /// If neither is there, a shard is missing, a name climbs out of the folder, or a file is not valid
-    /// safetensors.
+    /// If there are none, a shard is missing, a name climbs out of the folder, or a file is damaged.
     pub fn open(files: &ModelFiles, stem: &str) -> Result<Self, Error> {
-        let names = weight_files(files, stem)?;
+        Self::open_files(files, &weight_files(files, stem)?)
+    }
+
+    /// Opens a single file of any name: `.safetensors`, else a PyTorch file.
+    ///
+    /// # Errors
+    /// If it is missing or damaged.
+    pub fn open_file(files: &ModelFiles, name: &str) -> Result<Self, Error> {
+        Self::open_files(files, &[name.to_string()])
+    }
+
+    fn open_files(files: &ModelFiles, names: &[String]) -> Result<Self, Error> {
         let mut weights = Self {
-            origin: files.label(&names[0]),
+            origin: names
+                .first()
+                .map(|name| files.label(name))
+                .unwrap_or_default(),
             tensors: BTreeMap::new(),
         };
-        for name in &names {
-            weights.add(files.open(name)?, &files.label(name))?;
+        for name in names {
+            if name.ends_with(".safetensors") {
+                weights.add(files.open(name)?, &files.label(name))?;
+                continue;
+            }
+            let Some(path) = files.path(name) else {
+                return Err(Error::Pytorch {
+                    path: files.label(name),
+                    reason: "it is compiled into the program, where only safetensors are read"
+                        .into(),
+                });
+            };
+            let tensors = read_pytorch(&path)?.into_iter();
+            weights
+                .tensors
+                .extend(tensors.map(|(name, tensor)| (name, Stored::Pytorch(tensor))));
         }
         Ok(weights)
     }
@@ -79,13 +113,14 @@ impl Weights {
         let base = file.as_ptr() as usize;
         for (name, view) in parsed.iter() {
             let start = view.data().as_ptr() as usize - base;
-            let stored = Stored {
+            let mapped = Mapped {
                 file: file.clone(),
                 dtype: view.dtype(),
                 shape: view.shape().to_vec(),
                 range: start..start + view.data().len(),
             };
-            self.tensors.insert(name.to_string(), stored);
+            self.tensors
+                .insert(name.to_string(), Stored::Safetensors(mapped));
         }
         Ok(())
     }
@@ -112,8 +147,33 @@ impl Weights {
     }
 
     /// Shape of a tensor.
-    pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.tensors.get(name).map(|stored| stored.shape.as_slice())
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.tensors.get(name).map(Stored::shape)
+    }
+
+    /// Takes out the value of a tensor without axes, which Burn's modules do not have.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if it is missing, has axes, or is no finite number.
+    pub fn take_number(&mut self, name: &str) -> Result<f32, Error> {
+        let mut faults = KeyFaults::default();
+        match self.tensors.remove(name) {
+            None => faults.missing.push(name.into()),
+            Some(stored) if !stored.shape().is_empty() => {
+                faults
+                    .misshapen
+                    .push((name.into(), stored.shape(), Vec::new()));
+            }
+            Some(stored) => match stored.decode().as_deref() {
+                Ok([value]) => return Ok(*value),
+                Ok(_) => faults.unusable.push((name.into(), "is damaged".into())),
+                Err(reason) => faults.unusable.push((name.into(), reason.clone())),
+            },
+        }
+        Err(Error::Weights {
+            path: self.origin.clone(),
+            faults,
+        })
     }
 
     /// Fills a network, converting every weight to the backend's float type, and freezes it: no weight
@@ -155,23 +215,36 @@ impl Weights {
     }
 }
 
-/// Names of the files that hold the weights of one network: `{stem}.safetensors`, or the shards that
-/// `{stem}.safetensors.index.json` lists.
+/// Names of the files that hold the weights of one network, the first that is there of: `{stem}.safetensors`, the
+/// shards that `{stem}.safetensors.index.json` lists, and the same with PyTorch's names (`pytorch_model.bin` for
+/// the stem `model`, else `{stem}.bin`). If none is there, the first.
 ///
 /// # Errors
-/// If the index cannot be read, lists nothing, or names a file outside its folder.
+/// If an index cannot be read, lists nothing, or names a file outside its folder.
 pub fn weight_files(files: &ModelFiles, stem: &str) -> Result<Vec<String>, Error> {
-    let single = format!("{stem}.safetensors");
-    let index = format!("{single}.index.json");
-    if !files.contains(&single) && files.contains(&index) {
-        shard_names(files, &index)
+    let pytorch_stem = if stem == "model" {
+        "pytorch_model"
     } else {
-        Ok(vec![single])
+        stem
+    };
+    let single = format!("{stem}.safetensors");
+    for (whole, extension) in [
+        (single.clone(), ".safetensors"),
+        (format!("{pytorch_stem}.bin"), ".bin"),
+    ] {
+        let index = format!("{whole}.index.json");
+        if files.contains(&whole) {
+            return Ok(vec![whole]);
+        }
+        if files.contains(&index) {
+            return shard_names(files, &index, extension);
+        }
     }
+    Ok(vec![single])
 }
 
 /// The distinct files that an index of shards names.
-fn shard_names(files: &ModelFiles, index: &str) -> Result<Vec<String>, Error> {
+fn shard_names(files: &ModelFiles, index: &str, extension: &str) -> Result<Vec<String>, Error> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
@@ -181,28 +254,45 @@ fn shard_names(files: &ModelFiles, index: &str) -> Result<Vec<String>, Error> {
         .weight_map
         .into_values()
         .collect();
-    let plain = |name: &&String| !name.contains(['/', '\\']) && name.ends_with(".safetensors");
-    if let Some(name) = names.iter().find(|name| !plain(name)) {
-        let expected = "names of .safetensors files in the same folder";
-        return Err(Error::config(
+    let plain = |name: &&String| !name.contains(['/', '\\']) && name.ends_with(extension);
+    let refuse = |found: &str, expected: &str| {
+        Err(Error::config(
             &files.label(index),
             "weight_map",
-            name,
+            found,
             expected,
-        ));
+        ))
+    };
+    if let Some(name) = names.iter().find(|name| !plain(name)) {
+        return refuse(
+            name,
+            &format!("names of {extension} files in the same folder"),
+        );
     }
     if names.is_empty() {
-        return Err(Error::config(
-            &files.label(index),
-            "weight_map",
-            "empty",
-            "at least one file",
-        ));
+        return refuse("empty", "at least one file");
     }
     Ok(names.into_iter().collect())
 }
 
 impl Stored {
+    fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Safetensors(mapped) => mapped.shape.clone(),
+            Self::Pytorch(tensor) => tensor.shape(),
+        }
+    }
+
+    /// The values as f32, or why they cannot be used.
+    fn decode(&self) -> Result<Vec<f32>, String> {
+        match self {
+            Self::Safetensors(mapped) => mapped.decode(),
+            Self::Pytorch(tensor) => tensor.values(),
+        }
+    }
+}
+
+impl Mapped {
     /// The values as f32, or why they cannot be used.
     fn decode(&self) -> Result<Vec<f32>, String> {
         let bytes = &self.file[self.range.clone()];
@@ -297,10 +387,8 @@ impl Filler<'_> {
         } else {
             expected.clone()
         };
-        if stored.shape != in_file {
-            self.faults
-                .misshapen
-                .push((key, stored.shape.clone(), in_file));
+        if stored.shape() != in_file {
+            self.faults.misshapen.push((key, stored.shape(), in_file));
             return None;
         }
         match stored.decode() {

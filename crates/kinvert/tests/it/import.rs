@@ -57,9 +57,9 @@ fn damaged_and_foreign_files_are_refused() {
     let path = folder.path().join("motion_embed.pt");
     let whole = std::fs::read(file()).unwrap();
     std::fs::write(&path, b"not an archive").unwrap();
-    assert!(refusal(&path, [32, 32], None).contains("no PyTorch archive"));
+    assert!(refusal(&path, [32, 32], None).contains("neither an archive nor a pickle"));
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    assert!(refusal(&path, [32, 32], None).contains("no PyTorch archive"));
+    assert!(refusal(&path, [32, 32], None).contains("damaged archive"));
     // Damage anywhere is an error or, where it hits only numbers, other numbers: never a panic.
     for at in (0..whole.len()).step_by(whole.len() / 60) {
         let mut damaged = whole.clone();
@@ -67,32 +67,4 @@ fn damaged_and_foreign_files_are_refused() {
         std::fs::write(&path, &damaged).unwrap();
         let _ = read_published_embeddings(&path, &sites(), [32, 32], None);
     }
-}
-
-#[test]
-fn an_archive_that_claims_more_than_it_holds_is_refused() {
-    use std::io::Write;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("motion_embed.pt");
-    let mut archive = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
-    let options =
-        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-    archive.start_file("archive/data.pkl", options).unwrap();
-    // The pickle of a call to os.system("true").
-    archive
-        .write_all(b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.")
-        .unwrap();
-    archive.finish().unwrap();
-    let reason = refusal(&path, [32, 32], None);
-    assert!(!reason.is_empty());
-    // The same with a size of 2^32 - 2 bytes in the central directory.
-    let mut bytes = std::fs::read(&path).unwrap();
-    let directory = bytes.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
-    bytes[directory + 24..directory + 28].copy_from_slice(&0xffff_fffe_u32.to_le_bytes());
-    std::fs::write(&path, &bytes).unwrap();
-    let reason = refusal(&path, [32, 32], None);
-    assert!(
-        reason.contains("claim") || reason.contains("no PyTorch archive"),
-        "{reason}"
-    );
 }

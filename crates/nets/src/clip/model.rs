@@ -1,18 +1,13 @@
 //! The full CLIP: both towers, projected into the space where images and sentences are compared.
 
-use std::collections::BTreeMap;
-
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
-use burn::tensor::{bf16, f16};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use super::text::{CLIPTextConfig, CLIPTextOutput, CLIPTextTransformer};
 use super::vision::{CLIPVisionConfig, CLIPVisionOutput, CLIPVisionTransformer};
 use super::{Section, is_position_ids};
-use crate::{Error, KeyFaults, ModelFiles, Weights};
+use crate::{Error, ModelFiles, Weights};
 
 /// Key of the logarithm of the factor between cosines and logits.
 const LOGIT_SCALE: &str = "logit_scale";
@@ -83,7 +78,7 @@ pub struct CLIPModel<B: Backend> {
 }
 
 impl<B: Backend> CLIPModel<B> {
-    /// Reads `config.json` and `model.safetensors` (or its shards) from a folder.
+    /// Reads `config.json` and the weights ([`crate::weight_files`] of `model`) from a folder.
     ///
     /// # Errors
     /// If a file is missing or damaged, the configuration asks for something that is not supported, or the
@@ -91,12 +86,11 @@ impl<B: Backend> CLIPModel<B> {
     pub fn load(files: &ModelFiles, device: &B::Device) -> Result<Self, Error> {
         let config: CLIPConfig = files.json("config.json")?;
         let network: Self = config.init(&files.label("config.json"), device)?;
-        let network: Self = Weights::open(files, "model")?
-            .without(|name| is_position_ids(name) || name == LOGIT_SCALE)
-            .fill(network, &[])?;
+        let mut weights = Weights::open(files, "model")?.without(is_position_ids);
+        let logit_scale = weights.take_number(LOGIT_SCALE)?;
         Ok(Self {
-            logit_scale: read_logit_scale(files)?,
-            ..network
+            logit_scale,
+            ..weights.fill(network, &[])?
         })
     }
 
@@ -171,60 +165,4 @@ pub fn cosine_similarities<B: Backend>(a: Tensor<B, 2>, b: Tensor<B, 2>) -> Tens
 fn unit_length<B: Backend>(embeds: Tensor<B, 2>) -> Tensor<B, 2> {
     let norm = embeds.clone().square().sum_dim(1).sqrt(); // [B, 1]
     embeds / norm
-}
-
-/// Reads the one tensor without axes from the folder's weights.
-fn read_logit_scale(files: &ModelFiles) -> Result<f32, Error> {
-    #[derive(Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
-    let mut name = "model.safetensors".to_string();
-    if !files.contains(&name) {
-        let mut index: Index = files.json("model.safetensors.index.json")?;
-        name = index.weight_map.remove(LOGIT_SCALE).unwrap_or(name);
-    }
-    let path = files.label(&name);
-    let bytes = files.open(&name)?;
-    let parsed = SafeTensors::deserialize(&bytes).map_err(|source| Error::Safetensors {
-        path: path.clone(),
-        source,
-    })?;
-    let value = match parsed.tensor(LOGIT_SCALE) {
-        Ok(view) => decode_number(&view),
-        Err(_) => Err(KeyFaults {
-            missing: vec![LOGIT_SCALE.into()],
-            ..KeyFaults::default()
-        }),
-    };
-    value.map_err(|faults| Error::Weights { path, faults })
-}
-
-/// The value of a tensor without axes.
-fn decode_number(view: &TensorView<'_>) -> Result<f32, KeyFaults> {
-    let name = LOGIT_SCALE.to_string();
-    if !view.shape().is_empty() {
-        return Err(KeyFaults {
-            misshapen: vec![(name, view.shape().to_vec(), Vec::new())],
-            ..KeyFaults::default()
-        });
-    }
-    let value = match (view.dtype(), view.data()) {
-        (Dtype::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
-        (Dtype::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
-        (Dtype::BF16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f32(),
-        _ => f32::NAN,
-    };
-    if value.is_finite() {
-        return Ok(value);
-    }
-    let reason = format!(
-        "is no finite number of dtype F32, F16 or BF16, but {:?} {:?}",
-        view.dtype(),
-        view.data()
-    );
-    Err(KeyFaults {
-        unusable: vec![(name, reason)],
-        ..KeyFaults::default()
-    })
 }
