@@ -9,6 +9,7 @@ pub mod cache;
 pub mod clip_encoder;
 pub mod error;
 pub mod frames;
+pub mod motion_fidelity;
 pub mod record;
 pub mod similarity;
 pub mod tracks;
