@@ -14,6 +14,17 @@ const INTERRUPTED: u8 = 130;
 #[error("{0}")]
 pub struct Usage(pub String);
 
+/// Some of many things failed, and the others were done.
+#[derive(Debug, thiserror::Error)]
+#[error("{failed} of {of} {what} failed\n  {}", reasons.join("\n  "))]
+pub struct PartlyFailed {
+    pub failed: usize,
+    pub of: usize,
+    pub what: &'static str,
+    /// Why, for the first few.
+    pub reasons: Vec<String>,
+}
+
 /// Context of an interruption after which the same command goes on.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]

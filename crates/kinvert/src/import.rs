@@ -33,6 +33,7 @@ pub fn read_published_embeddings(
         path: path.to_path_buf(),
         reason,
     };
+    std::fs::metadata(path).map_err(Error::reading(path))?; // names the file as one of the user's, not of a model's
     let tensors = read_pytorch(path).map_err(|error| match error {
         // The kind of file is wrong or the file is damaged: say what was expected of it.
         kinvert_nets::Error::Pytorch { reason, .. } => unusable(reason),

@@ -5,12 +5,17 @@
 //! two clips people prefer. Every result is a [`Record`] that names its model, its preprocessing and its sample
 //! size, so that a number can be compared or refused.
 
+pub mod average;
 pub mod cache;
 pub mod clip_encoder;
 pub mod error;
+pub mod evaluate;
 pub mod frames;
+pub mod manifest;
+pub mod measure;
 pub mod motion_fidelity;
 pub mod record;
+pub mod sets;
 pub mod similarity;
 pub mod tracks;
 

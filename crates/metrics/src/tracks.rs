@@ -187,6 +187,15 @@ pub trait Tracker {
     /// What identifies the tracker.
     fn stamp(&self) -> &ModelStamp;
 
+    /// Everything besides its weights that its tracks of a clip of this size depend on, in words.
+    fn settings(&self, size: Size) -> String;
+
+    /// The tracks whose places mean something in every frame: those that are seen throughout, unless the tracker
+    /// also knows where hidden points are.
+    fn followed(&self, tracks: &Tracks) -> Tracks {
+        tracks.whole()
+    }
+
     /// Follows points of the first frame through a clip: one track per start, in their order.
     ///
     /// # Errors

@@ -86,6 +86,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A published model is not on this machine.
+    #[error("there is no {what} for `{name}`; looked at {}", tried.join(", "))]
+    NoSuchModel {
+        /// What was asked for.
+        name: String,
+        /// What it should have been.
+        what: &'static str,
+        /// The paths that were looked at.
+        tried: Vec<String>,
+    },
     /// A device that this build or machine does not have.
     #[error("there is no device `{found}`; this build has {}", available.join(", "))]
     NoSuchDevice {
@@ -114,7 +124,18 @@ impl Error {
             Self::Weights { .. } => {
                 Some("config.json and the weights must come from one and the same published model".into())
             }
+            Self::NoSuchModel { .. } => Some(
+                "fetch it, and pass its path or put it into the folder that KINVERT_MODELS names".into(),
+            ),
             Self::NoSuchDevice { .. } => Some("pass --device cpu, or a build with the backend you need".into()),
+        }
+    }
+
+    pub(crate) fn no_such_model(name: &str, what: &'static str, tried: &[std::path::PathBuf]) -> Self {
+        Self::NoSuchModel {
+            name: name.into(),
+            what,
+            tried: tried.iter().map(|path| path.display().to_string()).collect(),
         }
     }
 

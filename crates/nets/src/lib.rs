@@ -10,6 +10,7 @@ pub mod error;
 pub mod files;
 pub mod kernels;
 pub mod layers;
+pub mod published;
 pub mod pytorch;
 pub mod unet3d;
 pub mod weights;
@@ -21,5 +22,6 @@ pub use clip::{
 pub use device::{Device, OnDevice};
 pub use error::{Error, KeyFaults};
 pub use files::{EmbeddedFiles, ModelFiles};
+pub use published::find_weights;
 pub use unet3d::{UNet3DCondition, UNet3DConditionConfig};
 pub use weights::{KeyMap, Weights, weight_files};

@@ -1,5 +1,7 @@
 //! What may stand on the command line. Settings are optional here: what is absent comes from the model.
 
+pub mod evaluate;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -63,6 +65,7 @@ pub enum Command {
     Transfer(TransferArgs),
     Invert(InvertArgs),
     Generate(GenerateArgs),
+    Evaluate(evaluate::EvaluateArgs),
     Import(ImportArgs),
     Inspect(InspectArgs),
     Models(ModelsArgs),

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Int, Tensor};
 use burn_flex::Flex;
 use kinvert_nets::clip::{CLIPTextConfig, cosine_similarities};
@@ -124,6 +125,52 @@ fn a_configuration_without_optional_fields_has_the_published_defaults() {
     );
     let full: CLIPConfig = serde_json::from_str("{}").unwrap();
     assert_eq!(full.vision_config.hidden_act, "quick_gelu");
+}
+
+/// Counts the weights of a network without making them.
+#[derive(Default)]
+struct CountWeights(usize);
+
+impl ModuleVisitor<B> for CountWeights {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        self.0 += param.lazy_shape().num_elements();
+    }
+}
+
+#[test]
+fn published_configurations_give_networks_of_the_published_size() {
+    // openai/clip-vit-base-patch32, -base-patch16 and -large-patch14, with the numbers of weights that their
+    // pages on the hub state.
+    for (text, vision, projection_dim, expected) in [
+        (
+            json!({"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8, "num_hidden_layers": 12}),
+            json!({"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12,
+                   "patch_size": 32, "image_size": 224}),
+            512,
+            151_277_313,
+        ),
+        (
+            json!({"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8, "num_hidden_layers": 12}),
+            json!({"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12,
+                   "patch_size": 16, "image_size": 224}),
+            512,
+            149_620_737,
+        ),
+        (
+            json!({"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12}),
+            json!({"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 24,
+                   "patch_size": 14, "image_size": 224}),
+            768,
+            427_616_513,
+        ),
+    ] {
+        let config = json!({"text_config": text, "vision_config": vision, "projection_dim": projection_dim});
+        let config: CLIPConfig = serde_json::from_value(config).unwrap();
+        let network: CLIPModel<B> = config.init("config.json", &Default::default()).unwrap();
+        let mut weights = CountWeights(1); // the scale of the logits
+        network.visit(&mut weights);
+        assert_eq!(weights.0, expected);
+    }
 }
 
 #[test]

@@ -1,0 +1,70 @@
+//! The networks of the measures, as the arguments choose them.
+
+use std::path::PathBuf;
+
+use kinvert::Device;
+use kinvert_metrics::Tracker;
+use kinvert_metrics::cache::Cache;
+use kinvert_metrics::cotracker::CoTracker;
+use kinvert_metrics::evaluate::Evaluator;
+use kinvert_metrics::inception::load_inception;
+use kinvert_metrics::klt::Klt;
+use kinvert_nets::inception::InceptionResize;
+use kinvert_nets::{ModelFiles, find_weights};
+
+use crate::args::evaluate::{FeatureNetwork, NetworkArgs, TrackerArgs, TrackerName};
+
+/// Names under which PyTorch's hub keeps the published weights.
+const COTRACKER_WEIGHTS: &str = "scaled_offline.pth";
+const PYTORCH_FID_WEIGHTS: &str = "pt_inception-2015-12-05-6726825d.pth";
+const TORCH_FIDELITY_WEIGHTS: &str = "weights-inception-2015-12-05-6726825d.pth";
+
+/// Variable that names the folder of the cache.
+const CACHE_VARIABLE: &str = "KINVERT_CACHE";
+
+/// The evaluator with the networks that the user chose.
+pub fn evaluator(args: &NetworkArgs, device: Device) -> anyhow::Result<Evaluator> {
+    let mut evaluator = Evaluator::new(tracker(&args.tracker, device)?, device).with_cache(cache(args));
+    if let Some(grid) = args.tracker.grid {
+        evaluator = evaluator.with_grid(grid)?;
+    }
+    if let Some(name) = &args.clip {
+        evaluator = evaluator.with_clip(ModelFiles::find(name)?, name);
+    }
+    let (published, resize) = match args.features {
+        FeatureNetwork::Clip => return Ok(evaluator),
+        FeatureNetwork::Inception => (PYTORCH_FID_WEIGHTS, InceptionResize::PytorchFid),
+        FeatureNetwork::InceptionTensorflow => (TORCH_FIDELITY_WEIGHTS, InceptionResize::Tensorflow),
+    };
+    let weights = find_weights(args.inception_weights.as_deref(), published)?;
+    Ok(evaluator.with_frame_encoder(load_inception(&weights, resize, device)?))
+}
+
+/// The tracker that the user chose.
+pub fn tracker(args: &TrackerArgs, device: Device) -> anyhow::Result<Box<dyn Tracker>> {
+    match args.tracker {
+        TrackerName::Klt => Ok(Box::new(Klt::default())),
+        TrackerName::Cotracker3 => {
+            let weights = find_weights(args.tracker_weights.as_deref(), COTRACKER_WEIGHTS)?;
+            Ok(Box::new(CoTracker::load(&weights, device)?))
+        }
+    }
+}
+
+fn cache(args: &NetworkArgs) -> Cache {
+    match cache_folder() {
+        Some(folder) if !args.no_cache => Cache::in_folder(folder, args.cache_limit.saturating_mul(1 << 20)),
+        _ => Cache::off(),
+    }
+}
+
+/// Where programs of this user keep what they can compute again.
+fn cache_folder() -> Option<PathBuf> {
+    let folder = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    folder(CACHE_VARIABLE).or_else(|| {
+        let caches = folder("XDG_CACHE_HOME")
+            .or_else(|| folder("LOCALAPPDATA"))
+            .or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
+        Some(caches.join("kinvert"))
+    })
+}
