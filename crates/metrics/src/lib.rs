@@ -6,6 +6,7 @@
 //! size, so that a number can be compared or refused.
 
 pub mod error;
+pub mod frechet;
 pub mod record;
 pub mod tracks;
 
