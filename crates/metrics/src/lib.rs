@@ -14,6 +14,7 @@ pub mod frames;
 pub mod manifest;
 pub mod measure;
 pub mod motion_fidelity;
+pub mod frechet;
 pub mod record;
 pub mod sets;
 pub mod similarity;

@@ -1,5 +1,9 @@
 //! Parity and bad input.
 
-#![allow(clippy::unwrap_used)] // helpers of tests are not `#[test]` functions themselves
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
+mod frechet;
 mod motion_fidelity;
