@@ -9,6 +9,7 @@
 //! not finite is a fault; all faults are collected and reported together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData, backend::Backend, bf16, f16};
@@ -52,6 +53,21 @@ impl Weights {
         for name in &names {
             weights.add(files.open(name)?, &files.label(name))?;
         }
+        Ok(weights)
+    }
+
+    /// Opens one safetensors file of any name.
+    ///
+    /// # Errors
+    /// If the file is missing, or not valid safetensors.
+    pub fn open_file(path: &Path) -> Result<Self, Error> {
+        let (files, name) = ModelFiles::around(path);
+        let origin = files.label(&name);
+        let mut weights = Self {
+            origin: origin.clone(),
+            tensors: BTreeMap::new(),
+        };
+        weights.add(files.open(&name)?, &origin)?;
         Ok(weights)
     }
 
