@@ -62,6 +62,13 @@ pub enum Error {
         #[source]
         source: safetensors::SafeTensorError,
     },
+    /// The file of the CoTracker3 network is missing, damaged or of another network.
+    #[error("cannot load CoTracker3")]
+    CoTracker {
+        /// What is wrong with the file.
+        #[source]
+        source: Box<Error>,
+    },
     /// Weights do not fit the network that the configuration describes.
     #[error("{path}: the weights do not fit the network: {faults}")]
     Weights {
@@ -103,6 +110,9 @@ impl Error {
             }
             Self::Config { .. } => Some("this kind of network is not supported".into()),
             Self::Safetensors { .. } => Some("the file may be cut short; fetch it again".into()),
+            Self::CoTracker { .. } => Some(
+                "pass scaled_offline.pth as co-tracker publishes it, or the same tensors as safetensors".into(),
+            ),
             Self::Weights { .. } => {
                 Some("config.json and the weights must come from one and the same published model".into())
             }
