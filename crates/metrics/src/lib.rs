@@ -5,10 +5,12 @@
 //! two clips people prefer. Every result is a [`Record`] that names its model, its preprocessing and its sample
 //! size, so that a number can be compared or refused.
 
+pub mod cotracker;
 pub mod error;
 pub mod record;
 pub mod tracks;
 
+pub use cotracker::CoTracker;
 pub use error::Error;
 pub use record::Record;
 pub use tracks::{Tracker, Tracks};

@@ -1,1 +1,8 @@
 //! Parity and bad input.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod cotracker;
