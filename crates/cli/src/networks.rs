@@ -24,7 +24,8 @@ const CACHE_VARIABLE: &str = "KINVERT_CACHE";
 
 /// The evaluator with the networks that the user chose.
 pub fn evaluator(args: &NetworkArgs, device: Device) -> anyhow::Result<Evaluator> {
-    let mut evaluator = Evaluator::new(tracker(&args.tracker, device)?, device).with_cache(cache(args));
+    let mut evaluator =
+        Evaluator::new(tracker(&args.tracker, device)?, device).with_cache(cache(args));
     if let Some(grid) = args.tracker.grid {
         evaluator = evaluator.with_grid(grid)?;
     }
@@ -34,7 +35,9 @@ pub fn evaluator(args: &NetworkArgs, device: Device) -> anyhow::Result<Evaluator
     let (published, resize) = match args.features {
         FeatureNetwork::Clip => return Ok(evaluator),
         FeatureNetwork::Inception => (PYTORCH_FID_WEIGHTS, InceptionResize::PytorchFid),
-        FeatureNetwork::InceptionTensorflow => (TORCH_FIDELITY_WEIGHTS, InceptionResize::Tensorflow),
+        FeatureNetwork::InceptionTensorflow => {
+            (TORCH_FIDELITY_WEIGHTS, InceptionResize::Tensorflow)
+        }
     };
     let weights = find_weights(args.inception_weights.as_deref(), published)?;
     Ok(evaluator.with_frame_encoder(load_inception(&weights, resize, device)?))
@@ -53,14 +56,20 @@ pub fn tracker(args: &TrackerArgs, device: Device) -> anyhow::Result<Box<dyn Tra
 
 fn cache(args: &NetworkArgs) -> Cache {
     match cache_folder() {
-        Some(folder) if !args.no_cache => Cache::in_folder(folder, args.cache_limit.saturating_mul(1 << 20)),
+        Some(folder) if !args.no_cache => {
+            Cache::in_folder(folder, args.cache_limit.saturating_mul(1 << 20))
+        }
         _ => Cache::off(),
     }
 }
 
 /// Where programs of this user keep what they can compute again.
 fn cache_folder() -> Option<PathBuf> {
-    let folder = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = |variable| {
+        std::env::var_os(variable)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     folder(CACHE_VARIABLE).or_else(|| {
         let caches = folder("XDG_CACHE_HOME")
             .or_else(|| folder("LOCALAPPDATA"))

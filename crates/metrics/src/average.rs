@@ -87,7 +87,10 @@ mod tests {
             record("a", "x", None),
         ];
         let averages = averages(&records);
-        let means: Vec<_> = averages.iter().map(|a| (a.mean, a.count, a.absent)).collect();
+        let means: Vec<_> = averages
+            .iter()
+            .map(|a| (a.mean, a.count, a.absent))
+            .collect();
         assert_eq!(
             means,
             [(Some(2.0), 2, 1), (Some(10.0), 1, 0), (Some(5.0), 1, 0)]

@@ -204,7 +204,8 @@ impl Evaluator {
         let settings = format!("{}; grid {per_side}", self.tracker.settings(clip.size()));
         let key = CacheKey::new("tracks", self.tracker.stamp(), &settings, clip);
         self.cache.get_or(&key, || {
-            self.tracker.track(clip, &grid(clip.size(), per_side), progress)
+            self.tracker
+                .track(clip, &grid(clip.size(), per_side), progress)
         })
     }
 
@@ -237,10 +238,7 @@ fn default_grid(clip: &Clip) -> u32 {
 }
 
 /// The measures of a selection that can be taken of a subject.
-fn applicable(
-    subject: &Subject<'_>,
-    selection: &MeasureSelection,
-) -> Result<Vec<Measure>, Error> {
+fn applicable(subject: &Subject<'_>, selection: &MeasureSelection) -> Result<Vec<Measure>, Error> {
     let mut measures = Vec::new();
     let mut is_sprites = None;
     for &measure in selection.candidates() {
@@ -248,14 +246,24 @@ fn applicable(
         let lacks_reference = measure.needs_reference() && subject.reference.is_none();
         if lacks_prompt || lacks_reference {
             if selection.is_strict() {
-                let needed = if lacks_prompt { "a prompt" } else { "a reference" };
-                return Err(Error::argument("metrics", measure, format!("{needed} to go with it")));
+                let needed = if lacks_prompt {
+                    "a prompt"
+                } else {
+                    "a reference"
+                };
+                return Err(Error::argument(
+                    "metrics",
+                    measure,
+                    format!("{needed} to go with it"),
+                ));
             }
             continue;
         }
-        if let (true, false, Some(reference)) =
-            (measure.needs_sprites(), selection.is_strict(), subject.reference)
-        {
+        if let (true, false, Some(reference)) = (
+            measure.needs_sprites(),
+            selection.is_strict(),
+            subject.reference,
+        ) {
             let known = match is_sprites {
                 Some(known) => known,
                 None => *is_sprites.insert(looks_like_sprites(reference)?),
@@ -352,9 +360,8 @@ impl<'a> Once<'a> {
         let clip = self.evaluator.clip()?;
         self.track_result(progress)?;
         let tracks = self.result_tracks.as_ref();
-        let magnitude = tracks.and_then(|tracks| {
-            self.evaluator.tracker.followed(tracks).motion_magnitude()
-        });
+        let magnitude =
+            tracks.and_then(|tracks| self.evaluator.tracker.followed(tracks).motion_magnitude());
         let record = temporal_consistency(
             self.embeddings()?,
             magnitude,
@@ -392,10 +399,12 @@ impl<'a> Once<'a> {
             self.reference_tracks = Some(self.evaluator.tracks(reference_clip, progress)?);
         }
         let tracker = &self.evaluator.tracker;
-        let followed = |tracks: &Option<Tracks>| tracks.as_ref().map(|t| (tracker.followed(t), t.len()));
-        let (Some((result, of_result)), Some((reference, of_reference))) =
-            (followed(&self.result_tracks), followed(&self.reference_tracks))
-        else {
+        let followed =
+            |tracks: &Option<Tracks>| tracks.as_ref().map(|t| (tracker.followed(t), t.len()));
+        let (Some((result, of_result)), Some((reference, of_reference))) = (
+            followed(&self.result_tracks),
+            followed(&self.reference_tracks),
+        ) else {
             return Err(Error::argument("tracks", "none", "tracks of both clips"));
         };
         let options = motion_fidelity::Options {
@@ -431,18 +440,33 @@ impl<'a> Once<'a> {
             self.features = Some([of(self.subject.result)?, of(self.reference()?)?]);
         }
         let Some([result, reference]) = &self.features else {
-            return Err(Error::argument("features", "none", "features of both clips"));
+            return Err(Error::argument(
+                "features",
+                "none",
+                "features of both clips",
+            ));
         };
         let record = |value: Option<f64>| {
-            Record::new(name, value, encoder.stamp().clone(), encoder.preprocessing())
-                .with_samples("result_frames", result.count())
-                .with_samples("reference_frames", reference.count())
+            Record::new(
+                name,
+                value,
+                encoder.stamp().clone(),
+                encoder.preprocessing(),
+            )
+            .with_samples("result_frames", result.count())
+            .with_samples("reference_frames", reference.count())
         };
         if result.count() < 2 || reference.count() < 2 {
-            return Ok(record(None).with_warning("fewer than 2 frames in a clip: the value is absent"));
+            return Ok(
+                record(None).with_warning("fewer than 2 frames in a clip: the value is absent")
+            );
         }
         let value = distance([result, reference])?;
-        Ok(warned_of_few(record(Some(value)), [result.count(), reference.count()], result.dimension()))
+        Ok(warned_of_few(
+            record(Some(value)),
+            [result.count(), reference.count()],
+            result.dimension(),
+        ))
     }
 }
 

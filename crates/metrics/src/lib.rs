@@ -8,18 +8,20 @@
 pub mod average;
 pub mod cache;
 pub mod clip_encoder;
+pub mod cotracker;
 pub mod error;
 pub mod evaluate;
 pub mod frames;
+pub mod frechet;
 pub mod manifest;
 pub mod measure;
 pub mod motion_fidelity;
-pub mod frechet;
 pub mod record;
 pub mod sets;
 pub mod similarity;
 pub mod tracks;
 
+pub use cotracker::CoTracker;
 pub use error::Error;
 pub use record::Record;
 pub use tracks::{Tracker, Tracks};

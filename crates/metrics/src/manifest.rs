@@ -26,7 +26,13 @@ const MAX_BYTES: u64 = 256 << 20;
 /// Most rows of a manifest.
 const MAX_ROWS: usize = 1_000_000;
 
-const COLUMNS: [&str; 5] = ["result", "reference", "prompt", "reference_mask", "result_mask"];
+const COLUMNS: [&str; 5] = [
+    "result",
+    "reference",
+    "prompt",
+    "reference_mask",
+    "result_mask",
+];
 
 /// A table of clips to measure.
 #[derive(Clone, Debug)]
@@ -84,12 +90,17 @@ impl Manifest {
             ));
         }
         let malformed = |error: csv::Error| Error::file(path, error.to_string());
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
+        let mut reader = csv::ReaderBuilder::new()
+            .trim(csv::Trim::All)
+            .from_reader(file);
         let mut headers: Vec<String> = Vec::new();
         for header in reader.headers().map_err(malformed)? {
             let header = header.trim_start_matches('\u{feff}').to_string(); // spreadsheets write a mark
             if headers.contains(&header) {
-                return Err(Error::file(path, format!("the column `{header}` is there twice")));
+                return Err(Error::file(
+                    path,
+                    format!("the column `{header}` is there twice"),
+                ));
             }
             headers.push(header);
         }
@@ -97,19 +108,26 @@ impl Manifest {
             let found = headers.join("`, `");
             return Err(Error::file(
                 path,
-                format!("there is no column `result`, only `{found}`; known are {}", COLUMNS.join(", ")),
+                format!(
+                    "there is no column `result`, only `{found}`; known are {}",
+                    COLUMNS.join(", ")
+                ),
             ));
         }
         let mut rows = Vec::new();
         for record in reader.records() {
             let record = record.map_err(malformed)?;
             if rows.len() == MAX_ROWS {
-                return Err(Error::file(path, format!("it has more than {MAX_ROWS} rows")));
+                return Err(Error::file(
+                    path,
+                    format!("it has more than {MAX_ROWS} rows"),
+                ));
             }
             rows.push(record.iter().map(str::to_string).collect());
         }
         let folder = path.parent().unwrap_or(Path::new(""));
-        Self::new(folder, headers, rows).map_err(|_| Error::file(path, "there is no row below the header"))
+        Self::new(folder, headers, rows)
+            .map_err(|_| Error::file(path, "there is no row below the header"))
     }
 
     /// A manifest of these rows, each as long as `headers`; paths are taken from `folder`.
@@ -119,12 +137,11 @@ impl Manifest {
     ///
     /// # Panics
     /// If a row has another length than `headers`.
-    pub fn new(
-        folder: &Path,
-        headers: Vec<String>,
-        rows: Vec<Vec<String>>,
-    ) -> Result<Self, Error> {
-        assert!(rows.iter().all(|row| row.len() == headers.len()), "rows as long as the header");
+    pub fn new(folder: &Path, headers: Vec<String>, rows: Vec<Vec<String>>) -> Result<Self, Error> {
+        assert!(
+            rows.iter().all(|row| row.len() == headers.len()),
+            "rows as long as the header"
+        );
         if rows.is_empty() {
             return Err(Error::argument("rows", "none", "at least one"));
         }
@@ -178,7 +195,9 @@ impl Manifest {
             }
             let pair = self.pair(index);
             let fingerprint = pair.as_ref().ok().map(|pair| pair.fingerprint(&identity));
-            let found = fingerprint.as_ref().and_then(|fingerprint| known.get(fingerprint));
+            let found = fingerprint
+                .as_ref()
+                .and_then(|fingerprint| known.get(fingerprint));
             let result = match found {
                 Some(records) => {
                     run.reused += 1;
@@ -207,7 +226,11 @@ impl Manifest {
         }
         progress.finish();
         drop(file);
-        let lines: Result<Vec<_>, _> = run.results.iter().map(|row| to_line(row, results)).collect();
+        let lines: Result<Vec<_>, _> = run
+            .results
+            .iter()
+            .map(|row| to_line(row, results))
+            .collect();
         write_file(results, &lines?.concat()).map_err(Error::writing(results))?;
         Ok(run)
     }
@@ -219,7 +242,11 @@ impl Manifest {
 
     fn pair(&self, row: usize) -> Result<Pair, Error> {
         let path = |column| self.cell(row, column).map(|cell| self.folder.join(cell));
-        let clip = |column| path(column).map(|path| read_clip(&path, &ReadOptions::default())).transpose();
+        let clip = |column| {
+            path(column)
+                .map(|path| read_clip(&path, &ReadOptions::default()))
+                .transpose()
+        };
         let mask = |column| path(column).map(|path| Mask::read(&path)).transpose();
         let Some(result) = clip("result")? else {
             return Err(Error::argument("result", "empty", "the path of a clip"));
@@ -245,7 +272,12 @@ impl Manifest {
         };
         RowResult {
             row: row + 1,
-            cells: self.headers.iter().cloned().zip(self.rows[row].iter().cloned()).collect(),
+            cells: self
+                .headers
+                .iter()
+                .cloned()
+                .zip(self.rows[row].iter().cloned())
+                .collect(),
             fingerprint,
             records,
             error,
@@ -260,25 +292,37 @@ impl Manifest {
 pub fn write_table(manifest: &Manifest, run: &ManifestRun, path: &Path) -> Result<(), Error> {
     let is_measured = |measure: &&Measure| {
         let named = |record: &Record| record.measure == measure.name();
-        run.results.iter().any(|result| result.records.iter().any(named))
+        run.results
+            .iter()
+            .any(|result| result.records.iter().any(named))
     };
     let measures: Vec<Measure> = Measure::ALL.iter().filter(is_measured).copied().collect();
     let fault = |error: csv::Error| Error::writing(path)(std::io::Error::other(error));
     let mut table = csv::Writer::from_writer(Vec::new());
     let headers = manifest.headers.iter().map(String::as_str);
-    let headers = headers.chain(measures.iter().map(|measure| measure.name())).chain(["error"]);
+    let headers = headers
+        .chain(measures.iter().map(|measure| measure.name()))
+        .chain(["error"]);
     table.write_record(headers).map_err(fault)?;
     for result in &run.results {
         let value = |measure: &Measure| {
-            let record = result.records.iter().find(|record| record.measure == measure.name());
-            record.and_then(|record| record.value).map(|value| value.to_string()).unwrap_or_default()
+            let record = result
+                .records
+                .iter()
+                .find(|record| record.measure == measure.name());
+            record
+                .and_then(|record| record.value)
+                .map(|value| value.to_string())
+                .unwrap_or_default()
         };
         let cells = manifest.rows[result.row - 1].iter().cloned();
         let cells = cells.chain(measures.iter().map(value));
         let cells = cells.chain([result.error.clone().unwrap_or_default()]);
         table.write_record(cells).map_err(fault)?;
     }
-    let bytes = table.into_inner().map_err(|error| Error::writing(path)(error.into_error()))?;
+    let bytes = table
+        .into_inner()
+        .map_err(|error| Error::writing(path)(error.into_error()))?;
     write_file(path, &bytes).map_err(Error::writing(path))
 }
 
@@ -311,8 +355,14 @@ impl Pair {
         };
         add(identity.as_bytes());
         add(self.prompt.as_deref().unwrap_or_default().as_bytes());
-        add(&[u8::from(self.prompt.is_some()), u8::from(self.reference.is_some())]);
-        for clip in [Some(&self.result), self.reference.as_ref()].into_iter().flatten() {
+        add(&[
+            u8::from(self.prompt.is_some()),
+            u8::from(self.reference.is_some()),
+        ]);
+        for clip in [Some(&self.result), self.reference.as_ref()]
+            .into_iter()
+            .flatten()
+        {
             add(format!("{} {} {}", clip.len(), clip.size(), clip.fps()).as_bytes());
             for frame in clip.frames() {
                 add(frame.as_raw());
@@ -320,9 +370,16 @@ impl Pair {
         }
         for path in &self.mask_paths {
             // It was read a moment ago; if it is gone by now, the hash is that of no mask, found by no run.
-            add(&path.as_ref().and_then(|path| std::fs::read(path).ok()).unwrap_or_default());
+            add(&path
+                .as_ref()
+                .and_then(|path| std::fs::read(path).ok())
+                .unwrap_or_default());
         }
-        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hasher
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 

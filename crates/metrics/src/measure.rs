@@ -195,7 +195,10 @@ mod tests {
         let selection: MeasureSelection = "text-similarity, fid,fid".parse().unwrap();
         let expected = vec![Measure::TextSimilarity, Measure::Fid];
         assert_eq!(selection, MeasureSelection::Named(expected));
-        assert_eq!(selection.to_string().parse::<MeasureSelection>().unwrap(), selection);
+        assert_eq!(
+            selection.to_string().parse::<MeasureSelection>().unwrap(),
+            selection
+        );
     }
 
     #[test]

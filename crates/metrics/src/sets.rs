@@ -66,7 +66,10 @@ impl FrameSet {
             if values > MAX_VALUES {
                 return Err(Error::file(
                     path,
-                    format!("has more than {} frames, which do not fit into memory", rows.len()),
+                    format!(
+                        "has more than {} frames, which do not fit into memory",
+                        rows.len()
+                    ),
                 ));
             }
             progress.advance(done + 1, &format!("{} frames", rows.len()));
@@ -96,7 +99,12 @@ pub fn compare_sets(
 ) -> Result<Vec<Record>, Error> {
     let encoder = evaluator.feature_encoder()?;
     let record = |name: &str, value: Option<f64>| {
-        let mut record = Record::new(name, value, encoder.stamp().clone(), encoder.preprocessing());
+        let mut record = Record::new(
+            name,
+            value,
+            encoder.stamp().clone(),
+            encoder.preprocessing(),
+        );
         for (side, set) in [("real", real), ("fake", fake)] {
             if let Some(frames) = set.statistics.count() {
                 record = record.with_samples(&format!("{side}_frames"), frames as usize);
@@ -119,7 +127,11 @@ pub fn compare_sets(
     };
     let fid = frechet_distance(&real.statistics, &fake.statistics)?;
     let counts = [real, fake].map(|set| set.statistics.count().unwrap_or(u64::MAX) as usize);
-    let fid = warned_of_few(record("fid", Some(fid)), counts, real.statistics.dimension());
+    let fid = warned_of_few(
+        record("fid", Some(fid)),
+        counts,
+        real.statistics.dimension(),
+    );
     let kid = match (&real.features, &fake.features) {
         (Some(real), Some(fake)) => record("kid", Some(kernel_distance(real, fake)?)),
         _ => record("kid", None)
@@ -136,7 +148,9 @@ fn list(folder: &Path) -> Result<(Vec<PathBuf>, usize), Error> {
         let path = entry.map_err(Error::reading(folder))?.path();
         let extension = path.extension().and_then(|extension| extension.to_str());
         let is_media = extension.is_some_and(|extension| {
-            MEDIA.iter().any(|media| extension.eq_ignore_ascii_case(media))
+            MEDIA
+                .iter()
+                .any(|media| extension.eq_ignore_ascii_case(media))
         });
         if is_media || path.is_dir() {
             media.push(path);

@@ -208,6 +208,22 @@ pub trait Tracker {
     ) -> Result<Tracks, Error>;
 }
 
+/// Refuses starts outside the frame. The far edges belong to it: a [`grid`] on a frame of few pixels comes closer
+/// to them than the centre of the last pixel.
+pub(crate) fn check_starts(size: Size, starts: &[Place]) -> Result<(), Error> {
+    let lies_inside = |[x, y]: &Place| {
+        (0.0..=size.width as f32).contains(x) && (0.0..=size.height as f32).contains(y)
+    };
+    match starts.iter().find(|start| !lies_inside(start)) {
+        None => Ok(()),
+        Some(outside) => Err(Error::argument(
+            "starts",
+            format!("{outside:?}"),
+            format!("places within the frame of {size} pixels"),
+        )),
+    }
+}
+
 /// A regular grid of `per_side` by `per_side` places, row by row, a 64th of the width away from the borders: the
 /// one that CoTracker's published code starts from. A single place is the frame's centre.
 ///

@@ -70,6 +70,13 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file of the CoTracker3 network is missing, damaged or of another network.
+    #[error("cannot load CoTracker3")]
+    CoTracker {
+        /// What is wrong with the file.
+        #[source]
+        source: Box<Error>,
+    },
     /// Weights do not fit the network that the configuration describes.
     #[error("{path}: the weights do not fit the network: {faults}")]
     Weights {
@@ -121,6 +128,9 @@ impl Error {
             }
             Self::Config { .. } => Some("this kind of network is not supported".into()),
             Self::Safetensors { .. } | Self::Pytorch { .. } => Some("the file may be cut short; fetch it again".into()),
+            Self::CoTracker { .. } => Some(
+                "pass scaled_offline.pth as co-tracker publishes it, or the same tensors as safetensors".into(),
+            ),
             Self::Weights { .. } => {
                 Some("config.json and the weights must come from one and the same published model".into())
             }
@@ -131,11 +141,18 @@ impl Error {
         }
     }
 
-    pub(crate) fn no_such_model(name: &str, what: &'static str, tried: &[std::path::PathBuf]) -> Self {
+    pub(crate) fn no_such_model(
+        name: &str,
+        what: &'static str,
+        tried: &[std::path::PathBuf],
+    ) -> Self {
         Self::NoSuchModel {
             name: name.into(),
             what,
-            tried: tried.iter().map(|path| path.display().to_string()).collect(),
+            tried: tried
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect(),
         }
     }
 

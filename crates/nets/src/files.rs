@@ -1,7 +1,7 @@
 //! Where the files of a model come from: a folder on disk, or data compiled into the program.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::Mmap;
@@ -40,6 +40,13 @@ impl ModelFiles {
             origin: Origin::Folder(path.into()),
             prefix: String::new(),
         }
+    }
+
+    /// The folder of a file, and the file's name in it.
+    pub fn around(path: &Path) -> (Self, String) {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let name = path.file_name().unwrap_or_default();
+        (Self::folder(folder), name.to_string_lossy().into_owned())
     }
 
     /// Files compiled into the program; `name` stands for them in messages.
@@ -161,11 +168,15 @@ impl ModelFiles {
             hasher.update((bytes.len() as u64).to_le_bytes());
             hasher.update(&*bytes);
         }
-        Ok(hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
+        Ok(hexadecimal(hasher))
+    }
+
+    /// SHA-256 of one file's contents, as lower-case hexadecimal: what `sha256sum` prints.
+    ///
+    /// # Errors
+    /// If the file is missing or cannot be read.
+    pub fn file_sha256(&self, name: &str) -> Result<String, Error> {
+        Ok(hexadecimal(Sha256::new().chain_update(&*self.open(name)?)))
     }
 
     fn embedded_file(&self, name: &str) -> Result<&'static [u8], Error> {
@@ -182,6 +193,11 @@ impl ModelFiles {
                 path: self.label(name),
             })
     }
+}
+
+fn hexadecimal(hasher: Sha256) -> String {
+    let digest = hasher.finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The contents of a weight file; cheap to clone.

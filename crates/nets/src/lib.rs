@@ -5,6 +5,7 @@
 
 pub mod autoencoder_kl;
 pub mod clip;
+pub mod cotracker;
 pub mod device;
 pub mod error;
 pub mod files;
@@ -19,6 +20,7 @@ pub use autoencoder_kl::{AutoencoderKL, AutoencoderKLConfig, Posterior};
 pub use clip::{
     CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, ImagePreprocessor,
 };
+pub use cotracker::{CoTracker3, CoTracker3Config};
 pub use device::{Device, OnDevice};
 pub use error::{Error, KeyFaults};
 pub use files::{EmbeddedFiles, ModelFiles};

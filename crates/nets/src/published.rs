@@ -24,9 +24,16 @@ impl ModelFiles {
                 tried.push(snapshot(&model).unwrap_or(model));
             }
         }
-        match tried.iter().find(|folder| folder.join("config.json").is_file()) {
+        match tried
+            .iter()
+            .find(|folder| folder.join("config.json").is_file())
+        {
             Some(folder) => Ok(Self::folder(folder)),
-            None => Err(Error::no_such_model(name, "a folder with a config.json", &tried)),
+            None => Err(Error::no_such_model(
+                name,
+                "a folder with a config.json",
+                &tried,
+            )),
         }
     }
 }
@@ -46,7 +53,11 @@ pub fn find_weights(path: Option<&Path>, published: &str) -> Result<PathBuf, Err
                 folder_of(MODELS_VARIABLE),
                 torch.map(|torch| torch.join("hub/checkpoints")),
             ];
-            folders.into_iter().flatten().map(|folder| folder.join(published)).collect()
+            folders
+                .into_iter()
+                .flatten()
+                .map(|folder| folder.join(published))
+                .collect()
         }
     };
     match tried.iter().find(|path| path.is_file()) {
@@ -60,7 +71,9 @@ fn is_published_name(name: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
     };
     name.split('/').count() <= 2 && name.split('/').all(is_part)
 }
@@ -83,7 +96,9 @@ fn home() -> Option<PathBuf> {
 }
 
 fn folder_of(variable: &str) -> Option<PathBuf> {
-    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+    std::env::var_os(variable)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
 }
 
 #[cfg(test)]
@@ -95,7 +110,9 @@ mod tests {
         for name in ["openai/clip-vit-large-patch14", "clip", "a/b.c_d-1"] {
             assert!(is_published_name(name), "{name}");
         }
-        for name in ["", "/etc", "../x", "a/../b", "a/b/c", "a//b", "a b", ".hidden", "c:\\x"] {
+        for name in [
+            "", "/etc", "../x", "a/../b", "a/b/c", "a//b", "a b", ".hidden", "c:\\x",
+        ] {
             assert!(!is_published_name(name), "{name}");
         }
     }
@@ -106,7 +123,10 @@ mod tests {
         let refs = folder.path().join("refs");
         std::fs::create_dir(&refs).unwrap();
         std::fs::write(refs.join("main"), "0123abc\n").unwrap();
-        assert_eq!(snapshot(folder.path()), Some(folder.path().join("snapshots/0123abc")));
+        assert_eq!(
+            snapshot(folder.path()),
+            Some(folder.path().join("snapshots/0123abc"))
+        );
         std::fs::write(refs.join("main"), "../../x").unwrap();
         assert_eq!(snapshot(folder.path()), None);
     }

@@ -9,6 +9,7 @@
 //! not finite is a fault; all faults are collected and reported together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData, backend::Backend, bf16, f16};
@@ -57,8 +58,9 @@ impl Weights {
     ///
     /// # Errors
     /// If it is missing or damaged.
-    pub fn open_file(files: &ModelFiles, name: &str) -> Result<Self, Error> {
-        Self::open_files(files, &[name.to_string()])
+    pub fn open_file(path: &Path) -> Result<Self, Error> {
+        let (files, name) = ModelFiles::around(path);
+        Self::open_files(&files, &[name])
     }
 
     fn open_files(files: &ModelFiles, names: &[String]) -> Result<Self, Error> {

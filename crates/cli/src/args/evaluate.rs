@@ -30,7 +30,12 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "IMAGE", conflicts_with_all = ["manifest", "fid"])]
     pub result_mask: Option<PathBuf>,
     /// `main`, `all`, or names with commas between them; see below
-    #[arg(long, value_name = "LIST", default_value = "main", conflicts_with = "fid")]
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "main",
+        conflicts_with = "fid"
+    )]
     pub metrics: MeasureSelection,
     /// Add the values of single frames and tracks to the JSON
     #[arg(long)]
@@ -42,7 +47,12 @@ pub struct EvaluateArgs {
     pub manifest: Option<PathBuf>,
     /// Results of a manifest: lines of JSON. A table of the same name ending in .csv is written beside it. The same
     /// command again goes on where it was stopped [default: <manifest>.results.jsonl]
-    #[arg(long, value_name = "FILE", requires = "manifest", help_heading = "Many clips")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "manifest",
+        help_heading = "Many clips"
+    )]
     pub out: Option<PathBuf>,
 
     /// Compare two sets of frames by FID and KID
@@ -85,7 +95,12 @@ pub struct NetworkArgs {
     #[arg(long)]
     pub no_cache: bool,
     /// Most that the cache may take on the disk, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 512, conflicts_with = "no_cache")]
+    #[arg(
+        long,
+        value_name = "MIB",
+        default_value_t = 512,
+        conflicts_with = "no_cache"
+    )]
     pub cache_limit: u64,
 }
 

@@ -34,8 +34,17 @@ const TOLD_ROWS: usize = 10;
 pub fn run(args: &EvaluateArgs, session: &mut Session) -> anyhow::Result<()> {
     let evaluator = networks::evaluator(&args.networks, session.device())?.with_detail(args.detail);
     if let Some(manifest) = &args.manifest {
-        let results = args.out.clone().unwrap_or_else(|| manifest.with_extension("results.jsonl"));
-        return evaluate_rows(&Manifest::read(manifest)?, &results, &evaluator, args, session);
+        let results = args
+            .out
+            .clone()
+            .unwrap_or_else(|| manifest.with_extension("results.jsonl"));
+        return evaluate_rows(
+            &Manifest::read(manifest)?,
+            &results,
+            &evaluator,
+            args,
+            session,
+        );
     }
     match (&args.result, &args.real, &args.fake) {
         (Some(folder), ..) if folder.join(REPORT_FILE).is_file() => {
@@ -47,7 +56,13 @@ pub fn run(args: &EvaluateArgs, session: &mut Session) -> anyhow::Result<()> {
                 return Err(Usage(mistake).into());
             }
             let manifest = manifest_of_transfer(folder)?;
-            evaluate_rows(&manifest, &folder.join(EVALUATION_FILE), &evaluator, args, session)
+            evaluate_rows(
+                &manifest,
+                &folder.join(EVALUATION_FILE),
+                &evaluator,
+                args,
+                session,
+            )
         }
         (Some(result), ..) => evaluate_clip(result, &evaluator, args, session),
         (None, Some(real), Some(fake)) => compare(real, fake, &evaluator, args, session),
@@ -110,8 +125,16 @@ fn evaluate_rows(
         .results
         .iter()
         .flat_map(|row| {
-            let result = row.cells.get("result").map(String::as_str).unwrap_or_default();
-            let record = move |record| RowRecord { row: row.row, result, record };
+            let result = row
+                .cells
+                .get("result")
+                .map(String::as_str)
+                .unwrap_or_default();
+            let record = move |record| RowRecord {
+                row: row.row,
+                result,
+                record,
+            };
             row.records.iter().map(record)
         })
         .collect();
@@ -120,7 +143,11 @@ fn evaluate_rows(
         0 => Ok(()),
         failed => {
             let told = run.failed().take(TOLD_ROWS).map(|row| {
-                format!("row {}: {}", row.row, row.error.as_deref().unwrap_or_default())
+                format!(
+                    "row {}: {}",
+                    row.row,
+                    row.error.as_deref().unwrap_or_default()
+                )
             });
             Err(PartlyFailed {
                 failed,
@@ -162,7 +189,10 @@ fn manifest_of_transfer(folder: &Path) -> anyhow::Result<Manifest> {
     let describe = || format!("{}: not the run of a transfer", path.display());
     let bytes = path.metadata().with_context(describe)?.len();
     if bytes > MAX_REPORT_BYTES {
-        anyhow::bail!("{}: {bytes} bytes, expected at most {MAX_REPORT_BYTES}", path.display());
+        anyhow::bail!(
+            "{}: {bytes} bytes, expected at most {MAX_REPORT_BYTES}",
+            path.display()
+        );
     }
     let run: Run = serde_json::from_slice(&std::fs::read(&path).with_context(describe)?)
         .with_context(describe)?;
@@ -172,10 +202,21 @@ fn manifest_of_transfer(folder: &Path) -> anyhow::Result<Manifest> {
     });
     let rows: Vec<Vec<String>> = rows.collect();
     // The file may come from someone else: it names files of its folder and nothing outside.
-    if let Some(name) = rows.iter().flat_map(|row| &row[..2]).find(|name| name.contains(['/', '\\', ':'])) {
-        anyhow::bail!("{}: `{name}` is no name of a file in its folder", path.display());
+    if let Some(name) = rows
+        .iter()
+        .flat_map(|row| &row[..2])
+        .find(|name| name.contains(['/', '\\', ':']))
+    {
+        anyhow::bail!(
+            "{}: `{name}` is no name of a file in its folder",
+            path.display()
+        );
     }
-    Ok(Manifest::new(folder, ["result", "reference", "prompt"].map(String::from).to_vec(), rows)?)
+    Ok(Manifest::new(
+        folder,
+        ["result", "reference", "prompt"].map(String::from).to_vec(),
+        rows,
+    )?)
 }
 
 fn records_text(records: &[Record]) -> String {
@@ -186,9 +227,20 @@ fn records_text(records: &[Record]) -> String {
             .iter()
             .map(|(what, count)| format!("{count} {}", what.replace('_', " ")))
             .collect();
-        table_row(&mut text, &record.measure, record.value, &record.model, &samples.join(", "));
+        table_row(
+            &mut text,
+            &record.measure,
+            record.value,
+            &record.model,
+            &samples.join(", "),
+        );
         for (what, value) in &record.beside {
-            let _ = writeln!(text, "  {:<30} {:>9}", what.replace('_', " "), number(*value));
+            let _ = writeln!(
+                text,
+                "  {:<30} {:>9}",
+                what.replace('_', " "),
+                number(*value)
+            );
         }
     }
     for record in records {
@@ -203,7 +255,15 @@ fn run_text(run: &ManifestRun, results: &Path, table: &Path) -> String {
     let mut text = table_head();
     let averages = averages(run.results.iter().flat_map(|row| &row.records));
     for average in &averages {
-        let Average { measure, model, count, absent, mean, standard_deviation, .. } = average;
+        let Average {
+            measure,
+            model,
+            count,
+            absent,
+            mean,
+            standard_deviation,
+            ..
+        } = average;
         let mut samples = format!("mean of {count}");
         if let Some(deviation) = standard_deviation {
             let _ = write!(samples, ", sd {deviation:.4}");
@@ -227,7 +287,10 @@ fn run_text(run: &ManifestRun, results: &Path, table: &Path) -> String {
 }
 
 fn table_head() -> String {
-    format!("{:<32} {:>9}  {:<24} {}\n", "measure", "value", "model", "measured")
+    format!(
+        "{:<32} {:>9}  {:<24} {}\n",
+        "measure", "value", "model", "measured"
+    )
 }
 
 fn table_row(
@@ -238,12 +301,19 @@ fn table_row(
     samples: &str,
 ) {
     let model = match model {
-        Some(ModelStamp { name, sha256: Some(sha256) }) => format!("{name} ({})", &short(sha256)[..8]),
+        Some(ModelStamp {
+            name,
+            sha256: Some(sha256),
+        }) => format!("{name} ({})", &short(sha256)[..8]),
         Some(ModelStamp { name, sha256: None }) => name.clone(),
         None => "-".into(),
     };
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "{measure:<32} {:>9}  {model:<24} {samples}", number(value));
+    let _ = writeln!(
+        text,
+        "{measure:<32} {:>9}  {model:<24} {samples}",
+        number(value)
+    );
 }
 
 /// Four digits after the point, or a dash.

@@ -10,33 +10,71 @@ use crate::support::*;
 /// A sprite clip that moves as another clip of the same seed and motion does, whatever it looks like.
 fn sprite(folder: &Path, name: &str, look: &str) -> String {
     let path = folder.join(name).display().to_string();
-    kinvert_line(&format!("sprites render --seed 5 --motion arc {look} -o"), &[&path]).ended(0);
+    kinvert_line(
+        &format!("sprites render --seed 5 --motion arc {look} -o"),
+        &[&path],
+    )
+    .ended(0);
     path
 }
 
 fn record<'a>(records: &'a Value, measure: &str) -> &'a Value {
     let of = |record: &&Value| record["measure"] == measure;
-    records.as_array().unwrap().iter().find(of).unwrap_or_else(|| panic!("no {measure} in {records}"))
+    records
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(of)
+        .unwrap_or_else(|| panic!("no {measure} in {records}"))
 }
 
 fn value(records: &Value, measure: &str) -> f64 {
-    record(records, measure)["value"].as_f64().unwrap_or_else(|| panic!("{measure} in {records}"))
+    record(records, measure)["value"]
+        .as_f64()
+        .unwrap_or_else(|| panic!("{measure} in {records}"))
 }
 
 #[test]
 fn a_clip_is_measured_against_prompt_and_reference() {
     let folder = temp();
-    let reference = sprite(folder.path(), "reference.gif", "--shape circle --colour red --background gray");
-    let result = sprite(folder.path(), "result.gif", "--shape star --colour yellow --background black");
+    let reference = sprite(
+        folder.path(),
+        "reference.gif",
+        "--shape circle --colour red --background gray",
+    );
+    let result = sprite(
+        folder.path(),
+        "result.gif",
+        "--shape star --colour yellow --background black",
+    );
     let arguments = ["evaluate", &result, "--reference", &reference, "--no-cache"];
     let prompt = ["--prompt", "a yellow star on a black background"];
-    let all = arguments.iter().chain(&prompt).chain(&["--metrics", "all", "--json"]);
+    let all = arguments
+        .iter()
+        .chain(&prompt)
+        .chain(&["--metrics", "all", "--json"]);
     let records = kinvert(all).ended(0).json();
-    let names: Vec<&str> = records.as_array().unwrap().iter().map(|r| r["measure"].as_str().unwrap()).collect();
+    let names: Vec<&str> = records
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| r["measure"].as_str().unwrap())
+        .collect();
     assert_eq!(names.len(), 11, "{names:?}");
     for record in records.as_array().unwrap() {
-        for field in ["value", "model", "preprocessing", "samples", "beside", "warnings", "kinvert_version"] {
-            assert!(record.get(field).is_some() || field == "beside", "{field} in {record}");
+        for field in [
+            "value",
+            "model",
+            "preprocessing",
+            "samples",
+            "beside",
+            "warnings",
+            "kinvert_version",
+        ] {
+            assert!(
+                record.get(field).is_some() || field == "beside",
+                "{field} in {record}"
+            );
         }
         assert!(record.get("detail").is_none(), "{record}");
     }
@@ -45,34 +83,69 @@ fn a_clip_is_measured_against_prompt_and_reference() {
     assert!(value(&records, "motion_fidelity") > 0.9, "{records}");
     assert!(value(&records, "temporal_consistency") > 0.8, "{records}");
     let consistency = record(&records, "temporal_consistency");
-    assert!(consistency["beside"]["motion_magnitude"].as_f64().unwrap() > 0.0, "{consistency}");
+    assert!(
+        consistency["beside"]["motion_magnitude"].as_f64().unwrap() > 0.0,
+        "{consistency}"
+    );
 
     // The right prompt fits better than a wrong one.
-    let wrong = ["--prompt", "a purple square on a striped background", "--json"];
+    let wrong = [
+        "--prompt",
+        "a purple square on a striped background",
+        "--json",
+    ];
     let wrong = kinvert(arguments.iter().chain(&wrong)).ended(0).json();
     assert!(value(&records, "text_similarity") > value(&wrong, "text_similarity"));
 
     let table = kinvert(arguments.iter().chain(&prompt)).ended(0).stdout;
     assert!(table.starts_with("measure"), "{table}");
-    assert!(table.contains("motion magnitude") && !table.contains("fid "), "{table}");
+    assert!(
+        table.contains("motion magnitude") && !table.contains("fid "),
+        "{table}"
+    );
 
     let detail = ["--metrics", "text_similarity", "--detail", "--json"];
-    let detailed = kinvert(arguments.iter().chain(&prompt).chain(&detail)).ended(0).json();
-    assert_eq!(detailed[0]["detail"]["per_frame"].as_array().unwrap().len(), 16);
+    let detailed = kinvert(arguments.iter().chain(&prompt).chain(&detail))
+        .ended(0)
+        .json();
+    assert_eq!(
+        detailed[0]["detail"]["per_frame"].as_array().unwrap().len(),
+        16
+    );
 }
 
 #[test]
 fn a_clip_against_itself_is_perfect() {
-    let records = kinvert(["evaluate", &bounce(), "--reference", &bounce(), "--metrics", "all", "--json", "--no-cache"])
-        .ended(0)
-        .json();
-    for measure in ["motion_fidelity", "motion_fidelity.moving", "motion_fidelity.hybrid", "path_correlation"] {
-        assert!((value(&records, measure) - 1.0).abs() < 1e-6, "{measure}: {records}");
+    let records = kinvert([
+        "evaluate",
+        &bounce(),
+        "--reference",
+        &bounce(),
+        "--metrics",
+        "all",
+        "--json",
+        "--no-cache",
+    ])
+    .ended(0)
+    .json();
+    for measure in [
+        "motion_fidelity",
+        "motion_fidelity.moving",
+        "motion_fidelity.hybrid",
+        "path_correlation",
+    ] {
+        assert!(
+            (value(&records, measure) - 1.0).abs() < 1e-6,
+            "{measure}: {records}"
+        );
     }
     assert_eq!(value(&records, "end_point_error"), 0.0);
     assert!(value(&records, "fid").abs() < 1e-4, "{records}");
     // Without a prompt there is no text similarity.
-    assert!(!records.to_string().contains("text_similarity"), "{records}");
+    assert!(
+        !records.to_string().contains("text_similarity"),
+        "{records}"
+    );
 }
 
 #[test]
@@ -83,9 +156,16 @@ fn clips_of_another_length_size_and_rate_are_measured_with_warnings() {
     let frames = other.frames()[..12].to_vec();
     let path = folder.path().join("other.mp4");
     write_mp4(&Clip::new(frames, 12.0).unwrap(), &path).unwrap();
-    let records = kinvert(["evaluate", text(&path), "--reference", &bounce(), "--json", "--no-cache"])
-        .ended(0)
-        .json();
+    let records = kinvert([
+        "evaluate",
+        text(&path),
+        "--reference",
+        &bounce(),
+        "--json",
+        "--no-cache",
+    ])
+    .ended(0)
+    .json();
     let warnings = record(&records, "motion_fidelity")["warnings"].to_string();
     for word in ["12", "16", "fps"] {
         assert!(warnings.contains(word), "{word} in {warnings}");
@@ -96,19 +176,43 @@ fn clips_of_another_length_size_and_rate_are_measured_with_warnings() {
 fn clips_in_which_nothing_happens_are_measured() {
     let folder = temp();
     let black = folder.path().join("black.gif");
-    write_gif(&Clip::new(vec![image::RgbImage::new(64, 64); 5], 8.0).unwrap(), &black).unwrap();
+    write_gif(
+        &Clip::new(vec![image::RgbImage::new(64, 64); 5], 8.0).unwrap(),
+        &black,
+    )
+    .unwrap();
     let one = first_frames(1, folder.path());
-    for (result, reference) in [(text(&black), bounce()), (&one, bounce()), (&bounce(), one.clone())] {
-        let line = ["evaluate", result, "--reference", &reference, "--prompt", "x", "--metrics", "all", "--json", "--no-cache"];
+    for (result, reference) in [
+        (text(&black), bounce()),
+        (&one, bounce()),
+        (&bounce(), one.clone()),
+    ] {
+        let line = [
+            "evaluate",
+            result,
+            "--reference",
+            &reference,
+            "--prompt",
+            "x",
+            "--metrics",
+            "all",
+            "--json",
+            "--no-cache",
+        ];
         let records = kinvert(line).ended(0).json();
         for record in records.as_array().unwrap() {
             let explained = !record["warnings"].as_array().unwrap().is_empty();
             assert!(record["value"].is_number() || explained, "{record}");
         }
     }
-    let records = kinvert(["evaluate", text(&black), "--json", "--no-cache"]).ended(0).json();
+    let records = kinvert(["evaluate", text(&black), "--json", "--no-cache"])
+        .ended(0)
+        .json();
     let consistency = record(&records, "temporal_consistency");
-    assert!(consistency["warnings"].to_string().contains("hardly moves"), "{consistency}");
+    assert!(
+        consistency["warnings"].to_string().contains("hardly moves"),
+        "{consistency}"
+    );
 }
 
 #[test]
@@ -122,9 +226,21 @@ fn a_manifest_goes_on_where_it_was_stopped_and_tells_what_failed() {
                 y,missing.gif,b.gif,\n\
                 y,b.gif,,\n";
     std::fs::write(&manifest, rows).unwrap();
-    let line = ["evaluate", "--manifest", text(&manifest), "--metrics", "main", "--no-cache"];
-    let first = kinvert(line).ended(1).saying(&["1 of 3 rows failed", "row 2", "missing.gif"]);
-    assert!(first.stdout.contains("0 measured before, 1 failed"), "{first:?}");
+    let line = [
+        "evaluate",
+        "--manifest",
+        text(&manifest),
+        "--metrics",
+        "main",
+        "--no-cache",
+    ];
+    let first = kinvert(line)
+        .ended(1)
+        .saying(&["1 of 3 rows failed", "row 2", "missing.gif"]);
+    assert!(
+        first.stdout.contains("0 measured before, 1 failed"),
+        "{first:?}"
+    );
 
     let results = folder.path().join("pairs.results.jsonl");
     let lines: Vec<Value> = std::fs::read_to_string(&results)
@@ -132,25 +248,48 @@ fn a_manifest_goes_on_where_it_was_stopped_and_tells_what_failed() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(lines.iter().map(|line| line["row"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        lines
+            .iter()
+            .map(|line| line["row"].as_u64().unwrap())
+            .collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     assert_eq!(lines[0]["cells"]["variant"], "x");
     assert!(lines[1]["error"].as_str().unwrap().contains("missing.gif"));
     let table = std::fs::read_to_string(folder.path().join("pairs.results.csv")).unwrap();
-    assert!(table.starts_with("variant,result,reference,prompt,text_similarity,"), "{table}");
+    assert!(
+        table.starts_with("variant,result,reference,prompt,text_similarity,"),
+        "{table}"
+    );
     assert_eq!(table.lines().count(), 4);
 
     // A line that was cut off is measured again, and so is what failed.
     change_file(&results, |bytes| bytes.truncate(bytes.len() - 20));
     sprite(folder.path(), "missing.gif", "--colour green");
     let second = kinvert(line).ended(0);
-    assert!(second.stdout.contains("1 measured before, 0 failed"), "{second:?}");
+    assert!(
+        second.stdout.contains("1 measured before, 0 failed"),
+        "{second:?}"
+    );
     let third = kinvert(line).ended(0);
-    assert!(third.stdout.contains("3 measured before, 0 failed"), "{third:?}");
+    assert!(
+        third.stdout.contains("3 measured before, 0 failed"),
+        "{third:?}"
+    );
 
     // Other measures, other values.
-    let other = kinvert(["evaluate", "--manifest", text(&manifest), "--metrics", "temporal-consistency", "--json", "--no-cache"])
-        .ended(0)
-        .json();
+    let other = kinvert([
+        "evaluate",
+        "--manifest",
+        text(&manifest),
+        "--metrics",
+        "temporal-consistency",
+        "--json",
+        "--no-cache",
+    ])
+    .ended(0)
+    .json();
     assert_eq!(other.as_array().unwrap().len(), 3);
     assert_eq!(other[2]["result"], "b.gif");
     assert_eq!(other[2]["row"], 3);
@@ -169,10 +308,14 @@ fn manifests_that_cannot_be_read_are_refused_by_column_and_line() {
         ("result\n\u{0}\n", "rows failed"),
     ] {
         std::fs::write(&path, contents).unwrap();
-        kinvert(["evaluate", "--manifest", text(&path), "--no-cache"]).ended(1).saying(&[reason]);
+        kinvert(["evaluate", "--manifest", text(&path), "--no-cache"])
+            .ended(1)
+            .saying(&[reason]);
     }
     std::fs::write(&path, b"result\n\xff\xfe\n").unwrap();
-    kinvert(["evaluate", "--manifest", text(&path)]).ended(1).saying(&["UTF-8"]);
+    kinvert(["evaluate", "--manifest", text(&path)])
+        .ended(1)
+        .saying(&["UTF-8"]);
 }
 
 #[test]
@@ -184,25 +327,57 @@ fn sets_are_compared_and_their_statistics_kept() {
         kinvert_line(&line, &[text(set)]).ended(0); // captions.jsonl is passed over
     }
     let kept = folder.path().join("real.npz");
-    let line = ["evaluate", "--fid", "--fake", text(&fake), "--json", "--no-cache"];
-    let first = kinvert(line.iter().chain(&["--real", text(&real), "--keep-real", text(&kept)])).ended(0).json();
+    let line = [
+        "evaluate",
+        "--fid",
+        "--fake",
+        text(&fake),
+        "--json",
+        "--no-cache",
+    ];
+    let first = kinvert(
+        line.iter()
+            .chain(&["--real", text(&real), "--keep-real", text(&kept)]),
+    )
+    .ended(0)
+    .json();
     let fid = record(&first, "fid");
-    assert_eq!((&fid["samples"]["real_frames"], &fid["samples"]["real_files"]), (&48.into(), &3.into()));
+    assert_eq!(
+        (
+            &fid["samples"]["real_frames"],
+            &fid["samples"]["real_files"]
+        ),
+        (&48.into(), &3.into())
+    );
     assert!(fid["warnings"].to_string().contains("passed over"), "{fid}");
-    assert!(value(&first, "fid") > 0.05 && value(&first, "kid") > 0.0, "{first}");
+    assert!(
+        value(&first, "fid") > 0.05 && value(&first, "kid") > 0.0,
+        "{first}"
+    );
 
-    let second = kinvert(line.iter().chain(&["--real", text(&kept)])).ended(0).json();
-    assert!((value(&second, "fid") - value(&first, "fid")).abs() < 1e-5, "{second}");
+    let second = kinvert(line.iter().chain(&["--real", text(&kept)]))
+        .ended(0)
+        .json();
+    assert!(
+        (value(&second, "fid") - value(&first, "fid")).abs() < 1e-5,
+        "{second}"
+    );
     assert!(record(&second, "kid")["value"].is_null(), "{second}");
 
-    let same = kinvert(line.iter().chain(&["--real", text(&fake)])).ended(0).json();
+    let same = kinvert(line.iter().chain(&["--real", text(&fake)]))
+        .ended(0)
+        .json();
     assert!(value(&same, "fid").abs() < 1e-5, "{same}");
 }
 
 #[test]
 fn sets_that_are_none_are_refused() {
     let folder = temp();
-    let (empty, one, broken) = (folder.path().join("empty"), folder.path().join("one"), folder.path().join("broken"));
+    let (empty, one, broken) = (
+        folder.path().join("empty"),
+        folder.path().join("one"),
+        folder.path().join("broken"),
+    );
     for set in [&empty, &one, &broken] {
         std::fs::create_dir(set).unwrap();
     }
@@ -216,9 +391,17 @@ fn sets_that_are_none_are_refused() {
         (&folder.path().join("absent"), "absent"),
         (&folder.path().join("absent.npz"), "absent.npz"),
     ] {
-        kinvert(["evaluate", "--fid", "--real", text(real), "--fake", text(&one), "--no-cache"])
-            .ended(1)
-            .saying(&[reason]);
+        kinvert([
+            "evaluate",
+            "--fid",
+            "--real",
+            text(real),
+            "--fake",
+            text(&one),
+            "--no-cache",
+        ])
+        .ended(1)
+        .saying(&[reason]);
     }
 }
 
@@ -228,7 +411,9 @@ fn the_folder_of_a_transfer_is_measured_as_a_whole() {
     std::fs::copy(bounce(), folder.path().join("reference.mp4")).unwrap();
     std::fs::copy(bounce(), folder.path().join("result.mp4")).unwrap();
     let run = |name: &str| {
-        let run = format!(r#"{{"results": [{{"prompt": "a red circle", "files": ["{name}"]}}], "files": {{"reference": "reference.mp4"}}}}"#);
+        let run = format!(
+            r#"{{"results": [{{"prompt": "a red circle", "files": ["{name}"]}}], "files": {{"reference": "reference.mp4"}}}}"#
+        );
         std::fs::write(folder.path().join("run.json"), run).unwrap();
         kinvert(["evaluate", text(folder.path()), "--json", "--no-cache"])
     };
@@ -236,9 +421,13 @@ fn the_folder_of_a_transfer_is_measured_as_a_whole() {
     assert_eq!(value(&records, "path_correlation"), 1.0);
     assert!(value(&records, "text_similarity") > 0.0);
     assert!(folder.path().join("evaluation.csv").is_file());
-    run("../result.mp4").ended(1).saying(&["no name of a file in its folder"]);
+    run("../result.mp4")
+        .ended(1)
+        .saying(&["no name of a file in its folder"]);
     run("result.mp4").ended(0);
-    kinvert(["evaluate", text(folder.path()), "--prompt", "x"]).ended(2).saying(&["its own reference"]);
+    kinvert(["evaluate", text(folder.path()), "--prompt", "x"])
+        .ended(2)
+        .saying(&["its own reference"]);
 }
 
 #[test]
@@ -247,7 +436,10 @@ fn what_was_computed_before_is_taken_from_the_cache() {
     let cache = folder.path().join("cache");
     let run = |more: &[&str]| {
         let line = ["evaluate", &bounce(), "--json"];
-        let output = program(line.iter().chain(more)).env("KINVERT_CACHE", &cache).output().unwrap();
+        let output = program(line.iter().chain(more))
+            .env("KINVERT_CACHE", &cache)
+            .output()
+            .unwrap();
         Outcome::of(&output).ended(0).json()
     };
     let first = run(&[]);
@@ -266,20 +458,48 @@ fn what_was_computed_before_is_taken_from_the_cache() {
 fn wrong_usage_is_told_apart_from_failure() {
     let clip = bounce();
     kinvert(["evaluate"]).ended(2);
-    kinvert(["evaluate", &clip, "--metrics", "fvd"]).ended(2).saying(&["text_similarity"]);
-    kinvert(["evaluate", &clip, "--metrics", "text_similarity", "--no-cache"]).ended(2).saying(&["a prompt"]);
-    kinvert(["evaluate", &clip, "--metrics", "fid", "--no-cache"]).ended(2).saying(&["a reference"]);
+    kinvert(["evaluate", &clip, "--metrics", "fvd"])
+        .ended(2)
+        .saying(&["text_similarity"]);
+    kinvert([
+        "evaluate",
+        &clip,
+        "--metrics",
+        "text_similarity",
+        "--no-cache",
+    ])
+    .ended(2)
+    .saying(&["a prompt"]);
+    kinvert(["evaluate", &clip, "--metrics", "fid", "--no-cache"])
+        .ended(2)
+        .saying(&["a reference"]);
     kinvert(["evaluate", &clip, "--fid"]).ended(2);
     kinvert(["evaluate", "--fid", "--real", "x"]).ended(2);
     kinvert(["evaluate", &clip, "--grid", "0"]).ended(2);
-    kinvert(["evaluate", "absent.mp4", "--no-cache"]).ended(1).saying(&["absent.mp4"]);
+    kinvert(["evaluate", "absent.mp4", "--no-cache"])
+        .ended(1)
+        .saying(&["absent.mp4"]);
     kinvert(["evaluate", &clip, "--clip", "openai/absent", "--no-cache"])
         .ended(1)
         .saying(&["openai/absent", "KINVERT_MODELS"]);
-    kinvert(["evaluate", &clip, "--tracker", "cotracker3", "--tracker-weights", "absent.pth"])
-        .ended(1)
-        .saying(&["absent.pth"]);
-    kinvert(["evaluate", &clip, "--features", "inception", "--inception-weights", "absent.pth"])
-        .ended(1)
-        .saying(&["absent.pth"]);
+    kinvert([
+        "evaluate",
+        &clip,
+        "--tracker",
+        "cotracker3",
+        "--tracker-weights",
+        "absent.pth",
+    ])
+    .ended(1)
+    .saying(&["absent.pth"]);
+    kinvert([
+        "evaluate",
+        &clip,
+        "--features",
+        "inception",
+        "--inception-weights",
+        "absent.pth",
+    ])
+    .ended(1)
+    .saying(&["absent.pth"]);
 }

@@ -66,7 +66,10 @@ pub fn program<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Comma
         .args(arguments)
         .env_remove("KINVERT_LOG")
         .env_remove("KINVERT_MODELS")
-        .env("KINVERT_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+        .env(
+            "KINVERT_CACHE",
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
+        )
         .stdin(Stdio::null());
     command
 }

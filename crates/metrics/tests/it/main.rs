@@ -5,5 +5,6 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod cotracker;
 mod frechet;
 mod motion_fidelity;

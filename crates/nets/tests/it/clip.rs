@@ -164,7 +164,8 @@ fn published_configurations_give_networks_of_the_published_size() {
             427_616_513,
         ),
     ] {
-        let config = json!({"text_config": text, "vision_config": vision, "projection_dim": projection_dim});
+        let config =
+            json!({"text_config": text, "vision_config": vision, "projection_dim": projection_dim});
         let config: CLIPConfig = serde_json::from_value(config).unwrap();
         let network: CLIPModel<B> = config.init("config.json", &Default::default()).unwrap();
         let mut weights = CountWeights(1); // the scale of the logits
