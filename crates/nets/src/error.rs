@@ -62,6 +62,14 @@ pub enum Error {
         #[source]
         source: safetensors::SafeTensorError,
     },
+    /// A weight file is not a dictionary of tensors that PyTorch saved.
+    #[error("{path}: not a state dictionary of PyTorch: {reason}")]
+    PyTorch {
+        /// The file.
+        path: String,
+        /// What was found.
+        reason: String,
+    },
     /// Weights do not fit the network that the configuration describes.
     #[error("{path}: the weights do not fit the network: {faults}")]
     Weights {
@@ -103,6 +111,9 @@ impl Error {
             }
             Self::Config { .. } => Some("this kind of network is not supported".into()),
             Self::Safetensors { .. } => Some("the file may be cut short; fetch it again".into()),
+            Self::PyTorch { .. } => Some(
+                "the file may be damaged, or hold more than weights: save the network's state_dict() alone".into(),
+            ),
             Self::Weights { .. } => {
                 Some("config.json and the weights must come from one and the same published model".into())
             }

@@ -42,6 +42,13 @@ impl ModelFiles {
         }
     }
 
+    /// The folder of a file, and the file's name in it.
+    pub fn around(path: &Path) -> (Self, String) {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let name = path.file_name().unwrap_or_default();
+        (Self::folder(folder), name.to_string_lossy().into_owned())
+    }
+
     /// Files compiled into the program; `name` stands for them in messages.
     pub fn embedded(name: &'static str, files: EmbeddedFiles) -> Self {
         Self {
@@ -148,11 +155,15 @@ impl ModelFiles {
             hasher.update((bytes.len() as u64).to_le_bytes());
             hasher.update(&*bytes);
         }
-        Ok(hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
+        Ok(hexadecimal(hasher))
+    }
+
+    /// SHA-256 of one file's contents, as lower-case hexadecimal: what `sha256sum` prints.
+    ///
+    /// # Errors
+    /// If the file is missing or cannot be read.
+    pub fn file_sha256(&self, name: &str) -> Result<String, Error> {
+        Ok(hexadecimal(Sha256::new().chain_update(&*self.open(name)?)))
     }
 
     fn embedded_file(&self, name: &str) -> Result<&'static [u8], Error> {
@@ -169,6 +180,11 @@ impl ModelFiles {
                 path: self.label(name),
             })
     }
+}
+
+fn hexadecimal(hasher: Sha256) -> String {
+    let digest = hasher.finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The contents of a weight file; cheap to clone.

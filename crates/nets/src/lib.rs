@@ -10,6 +10,7 @@ pub mod error;
 pub mod files;
 pub mod kernels;
 pub mod layers;
+mod pytorch;
 pub mod unet3d;
 pub mod weights;
 

@@ -1,7 +1,7 @@
 //! Weight files: reading them, and filling a network with them.
 //!
-//! Weights are read as safetensors, whole or in shards. A network names its fields as the published
-//! checkpoint does; the few keys that cannot be Rust field names are renamed by one [`KeyMap`] per network.
+//! Weights are read as safetensors, whole or in shards, or as a state dictionary that PyTorch saved. A network
+//! names its fields as the published checkpoint does; the few keys that cannot be Rust field names are renamed by one [`KeyMap`] per network.
 //! Linear weights are stored as `[out, in]` in files and as `[in, out]` in Burn, and norms call their
 //! parameters `weight` and `bias` in files and `gamma` and `beta` in Burn: both are handled here, once.
 //!
@@ -9,6 +9,7 @@
 //! not finite is a fault; all faults are collected and reported together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData, backend::Backend, bf16, f16};
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, KeyFaults};
 use crate::files::{FileBytes, ModelFiles};
+use crate::pytorch;
 
 /// How the fields of a network become keys of its checkpoint: pairs of (part of the field's path, what
 /// stands for it in the key), applied in order. Paths are matched with a leading and inner dots, for example
@@ -34,6 +36,8 @@ struct Stored {
     file: FileBytes,
     dtype: Dtype,
     shape: Vec<usize>,
+    /// Elements from one place of an axis to the next, unless the values lie row by row.
+    strides: Option<Vec<usize>>,
     range: std::ops::Range<usize>,
 }
 
@@ -51,6 +55,26 @@ impl Weights {
         };
         for name in &names {
             weights.add(files.open(name)?, &files.label(name))?;
+        }
+        Ok(weights)
+    }
+
+    /// Opens one file of any name: safetensors if it is called so, otherwise a state dictionary that PyTorch
+    /// saved (`.pth`, `.pt`), of which no code is run.
+    ///
+    /// # Errors
+    /// If the file is missing, or damaged, or something else.
+    pub fn open_file(path: &Path) -> Result<Self, Error> {
+        let (files, name) = ModelFiles::around(path);
+        let origin = files.label(&name);
+        let mut weights = Self {
+            origin: origin.clone(),
+            tensors: BTreeMap::new(),
+        };
+        let file = files.open(&name)?;
+        match path.extension().is_some_and(|e| e == "safetensors") {
+            true => weights.add(file, &origin)?,
+            false => weights.add_state_dict(file, &origin)?,
         }
         Ok(weights)
     }
@@ -83,10 +107,30 @@ impl Weights {
                 file: file.clone(),
                 dtype: view.dtype(),
                 shape: view.shape().to_vec(),
+                strides: None,
                 range: start..start + view.data().len(),
             };
             self.tensors.insert(name.to_string(), stored);
         }
+        Ok(())
+    }
+
+    fn add_state_dict(&mut self, file: FileBytes, label: &str) -> Result<(), Error> {
+        let saved = pytorch::state_dict(&file).map_err(|reason| Error::PyTorch {
+            path: label.to_string(),
+            reason,
+        })?;
+        let stored = saved.into_iter().map(|(name, tensor)| {
+            let stored = Stored {
+                file: file.clone(),
+                dtype: tensor.dtype,
+                shape: tensor.shape,
+                strides: tensor.strides,
+                range: tensor.range,
+            };
+            (name, stored)
+        });
+        self.tensors.extend(stored);
         Ok(())
     }
 
@@ -237,6 +281,10 @@ impl Stored {
                 ));
             }
         };
+        let values = match &self.strides {
+            Some(strides) => in_rows(&values, &self.shape, strides),
+            None => values,
+        };
         match values.iter().position(|value| !value.is_finite()) {
             Some(at) => Err(format!(
                 "holds {} at element {at}, expected finite values",
@@ -315,6 +363,19 @@ impl Filler<'_> {
             }
         }
     }
+}
+
+/// The values of a tensor row by row, from values whose neighbours along each axis lie `strides` apart.
+fn in_rows(values: &[f32], shape: &[usize], strides: &[usize]) -> Vec<f32> {
+    let mut places = vec![0];
+    for (size, stride) in shape.iter().zip(strides) {
+        let along_axis = |start: &usize| {
+            let start = *start;
+            (0..*size).map(move |at| start + at * stride)
+        };
+        places = places.iter().flat_map(along_axis).collect();
+    }
+    places.into_iter().map(|place| values[place]).collect()
 }
 
 /// `[rows, columns]` to `[columns, rows]`, row-major.

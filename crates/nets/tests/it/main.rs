@@ -6,6 +6,7 @@
 )]
 
 mod clip;
+mod pytorch;
 mod tokenizer;
 mod unet3d;
 mod vae;
