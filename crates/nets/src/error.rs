@@ -70,6 +70,13 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
+    /// The file of the Inception-v3 network of FID is missing, damaged or of another network.
+    #[error("cannot load the Inception-v3 network of FID")]
+    Inception {
+        /// What is wrong with the file.
+        #[source]
+        source: Box<Error>,
+    },
     /// Weights do not fit the network that the configuration describes.
     #[error("{path}: the weights do not fit the network: {faults}")]
     Weights {
@@ -113,6 +120,11 @@ impl Error {
             Self::Safetensors { .. } => Some("the file may be cut short; fetch it again".into()),
             Self::PyTorch { .. } => Some(
                 "the file may be damaged, or hold more than weights: save the network's state_dict() alone".into(),
+            ),
+            Self::Inception { .. } => Some(
+                "pass pt_inception-2015-12-05-6726825d.pth as pytorch-fid publishes it, or the same tensors as \
+                 safetensors; the features of any other Inception-v3 give another distance"
+                    .into(),
             ),
             Self::Weights { .. } => {
                 Some("config.json and the weights must come from one and the same published model".into())

@@ -8,6 +8,7 @@ pub mod clip;
 pub mod device;
 pub mod error;
 pub mod files;
+pub mod inception;
 pub mod kernels;
 pub mod layers;
 mod pytorch;
@@ -21,5 +22,6 @@ pub use clip::{
 pub use device::{Device, OnDevice};
 pub use error::{Error, KeyFaults};
 pub use files::{EmbeddedFiles, ModelFiles};
+pub use inception::{InceptionResize, InceptionV3};
 pub use unet3d::{UNet3DCondition, UNet3DConditionConfig};
 pub use weights::{KeyMap, Weights, weight_files};

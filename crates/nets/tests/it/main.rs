@@ -6,6 +6,7 @@
 )]
 
 mod clip;
+mod inception;
 mod pytorch;
 mod tokenizer;
 mod unet3d;
