@@ -5,12 +5,12 @@
 //! the 32 rows are trained as the reference had frames; the others stay zero. The file names neither its
 //! model nor its size.
 //!
-//! The archive is read by a parser that builds tensors and runs no code ([`kinvert_nets::pytorch`]).
+//! The archive is read by a parser that builds tensors and runs no code ([`Weights::open_file`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use kinvert_nets::pytorch::{PytorchTensor, read_pytorch};
+use kinvert_nets::Weights;
 use kinvert_nets::unet3d::TemporalSite;
 
 use crate::embedding::{Embedding, SiteEmbeddings};
@@ -34,31 +34,30 @@ pub fn read_published_embeddings(
         reason,
     };
     std::fs::metadata(path).map_err(Error::reading(path))?; // names the file as one of the user's, not of a model's
-    let tensors = read_pytorch(path).map_err(|error| match error {
+    let tensors = Weights::open_file(path).map_err(|error| match error {
         // The kind of file is wrong or the file is damaged: say what was expected of it.
-        kinvert_nets::Error::Pytorch { reason, .. } => unusable(reason),
+        kinvert_nets::Error::PyTorch { reason, .. } => unusable(reason),
         error => error.into(),
     })?;
     convert(&tensors, sites, latent_size, frames).map_err(unusable)
 }
 
 fn convert(
-    tensors: &BTreeMap<String, PytorchTensor>,
+    tensors: &Weights,
     sites: &[TemporalSite],
     latent_size: [usize; 2],
     frames: Option<usize>,
 ) -> Result<Vec<SiteEmbeddings>, String> {
-    let mut unread: BTreeSet<&str> = tensors.keys().map(String::as_str).collect();
+    let mut unread: BTreeSet<&str> = tensors.names().collect();
     let mut found = Vec::new();
     for site in sites {
         let [rows, columns] = site.grid(latent_size);
         let mut read = |name: &str, positions: usize| {
             let key = format!("{}.{name}", site.name);
-            let Some(tensor) = tensors.get(&key) else {
+            let Some(shape) = tensors.shape(&key) else {
                 return Ok(None);
             };
             unread.remove(key.as_str());
-            let shape = tensor.shape();
             let fits = shape.len() == 3 && shape[0] == positions && shape[2] == site.channels;
             if !fits {
                 let expected = format!("[{positions}, frames, {}]", site.channels);
@@ -66,8 +65,8 @@ fn convert(
                     "`{key}` has the shape {shape:?}, expected {expected}"
                 ));
             }
-            let values = tensor
-                .values()
+            let values = tensors
+                .values(&key)
                 .map_err(|reason| format!("`{key}` {reason}"))?;
             Ok(Some(Embedding::new([shape[0], shape[1], shape[2]], values)))
         };

@@ -1,6 +1,6 @@
 //! CLIP as the measures use it: frames and sentences to embeddings of unit length, on any device.
 
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Int, Tensor, TensorData};
 use image::RgbImage;
 use kinvert_nets::clip::{CLIPModel, CLIPTokenizer, ImagePreprocessor};
@@ -8,11 +8,8 @@ use kinvert_nets::kernels::TrackingBackend;
 use kinvert_nets::{Device, ModelFiles, OnDevice, weight_files};
 
 use crate::Error;
-use crate::frames::FrameEncoder;
+use crate::frames::{FrameEncoder, same_size, to_rows};
 use crate::record::ModelStamp;
-
-/// Frames that go through the network at once; bounds its memory.
-const BATCH: usize = 16;
 
 /// A full CLIP: a [`FrameEncoder`] that also places sentences in the space of its embeddings.
 pub trait CLIPEncoder: FrameEncoder {
@@ -96,23 +93,20 @@ impl<B: AutodiffBackend> FrameEncoder for Loaded<B> {
 
     fn encode(&self, frames: &[RgbImage]) -> Result<Vec<Vec<f32>>, Error> {
         let mut rows = Vec::with_capacity(frames.len());
-        for batch in frames.chunks(BATCH) {
-            // Frames of a clip have one size, those of a folder of images need not.
-            for group in batch.chunk_by(|a, b| a.dimensions() == b.dimensions()) {
-                let (width, height) = group[0].dimensions();
-                let bytes: Vec<u8> = group
-                    .iter()
-                    .flat_map(|frame| frame.as_raw())
-                    .copied()
-                    .collect();
-                let pixels: Tensor<B::InnerBackend, 4> = self.preprocessor.pixel_values(
-                    &bytes,
-                    height as usize,
-                    width as usize,
-                    &self.device,
-                );
-                rows.extend(rows_of(self.network.image_embeds(pixels), &self.stamp)?);
-            }
+        for batch in same_size(frames) {
+            let (width, height) = batch[0].dimensions();
+            let bytes: Vec<u8> = batch
+                .iter()
+                .flat_map(|frame| frame.as_raw())
+                .copied()
+                .collect();
+            let pixels: Tensor<B::InnerBackend, 4> = self.preprocessor.pixel_values(
+                &bytes,
+                height as usize,
+                width as usize,
+                &self.device,
+            );
+            rows.extend(to_rows(self.network.image_embeds(pixels), &self.stamp)?);
         }
         Ok(rows)
     }
@@ -124,22 +118,7 @@ impl<B: AutodiffBackend> CLIPEncoder for Loaded<B> {
         let length = encoding.ids.len();
         let ids: Tensor<B::InnerBackend, 2, Int> =
             Tensor::from_data(TensorData::new(encoding.ids, [1, length]), &self.device);
-        let mut rows = rows_of(self.network.text_embeds(ids), &self.stamp)?;
+        let mut rows = to_rows(self.network.text_embeds(ids), &self.stamp)?;
         Ok((rows.remove(0), encoding.truncated))
     }
-}
-
-/// The rows of a tensor, all of finite numbers.
-fn rows_of<B: Backend>(
-    embeddings: Tensor<B, 2>,
-    stamp: &ModelStamp,
-) -> Result<Vec<Vec<f32>>, Error> {
-    let [_, width] = embeddings.dims();
-    let values: Vec<f32> = embeddings.into_data().iter::<f32>().collect();
-    if values.iter().all(|value| value.is_finite()) {
-        return Ok(values.chunks_exact(width).map(<[f32]>::to_vec).collect());
-    }
-    Err(Error::NotFinite {
-        what: format!("an embedding of {}", stamp.name),
-    })
 }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod evaluate;
 pub mod frames;
 pub mod frechet;
+pub mod inception;
 pub mod manifest;
 pub mod measure;
 pub mod motion_fidelity;

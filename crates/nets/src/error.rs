@@ -62,17 +62,24 @@ pub enum Error {
         #[source]
         source: safetensors::SafeTensorError,
     },
-    /// A PyTorch file cannot be read.
-    #[error("{path}: not a usable PyTorch file: {reason}")]
-    Pytorch {
+    /// A weight file is not a dictionary of tensors that PyTorch saved.
+    #[error("{path}: not a state dictionary of PyTorch: {reason}")]
+    PyTorch {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// What was found.
         reason: String,
     },
     /// The file of the CoTracker3 network is missing, damaged or of another network.
     #[error("cannot load CoTracker3")]
     CoTracker {
+        /// What is wrong with the file.
+        #[source]
+        source: Box<Error>,
+    },
+    /// The file of the Inception-v3 network of FID is missing, damaged or of another network.
+    #[error("cannot load the Inception-v3 network of FID")]
+    Inception {
         /// What is wrong with the file.
         #[source]
         source: Box<Error>,
@@ -127,9 +134,17 @@ impl Error {
                 Some("the file may be damaged or belong to something else; fetch the model again".into())
             }
             Self::Config { .. } => Some("this kind of network is not supported".into()),
-            Self::Safetensors { .. } | Self::Pytorch { .. } => Some("the file may be cut short; fetch it again".into()),
+            Self::Safetensors { .. } => Some("the file may be cut short; fetch it again".into()),
             Self::CoTracker { .. } => Some(
                 "pass scaled_offline.pth as co-tracker publishes it, or the same tensors as safetensors".into(),
+            ),
+            Self::PyTorch { .. } => Some(
+                "the file may be damaged, or hold more than weights: save the network's state_dict() alone".into(),
+            ),
+            Self::Inception { .. } => Some(
+                "pass pt_inception-2015-12-05-6726825d.pth as pytorch-fid publishes it, or the same tensors as \
+                 safetensors; the features of any other Inception-v3 give another distance"
+                    .into(),
             ),
             Self::Weights { .. } => {
                 Some("config.json and the weights must come from one and the same published model".into())

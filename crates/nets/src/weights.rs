@@ -1,7 +1,8 @@
 //! Weight files: reading them, and filling a network with them.
 //!
-//! Weights are read as safetensors, or, where those are not there, as PyTorch files; whole or in shards. A network names its fields as the published
-//! checkpoint does; the few keys that cannot be Rust field names are renamed by one [`KeyMap`] per network.
+//! Weights are read as safetensors or, where those are not there, as state dictionaries that PyTorch saved; whole or
+//! in shards. A network names its fields as the published checkpoint does; the few keys that cannot be Rust field
+//! names are renamed by one [`KeyMap`] per network.
 //! Linear weights are stored as `[out, in]` in files and as `[in, out]` in Burn, and norms call their
 //! parameters `weight` and `bias` in files and `gamma` and `beta` in Burn: both are handled here, once.
 //!
@@ -18,7 +19,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, KeyFaults};
 use crate::files::{FileBytes, ModelFiles};
-use crate::pytorch::{PytorchTensor, read_pytorch};
+use crate::pytorch;
 
 /// How the fields of a network become keys of its checkpoint: pairs of (part of the field's path, what
 /// stands for it in the key), applied in order. Paths are matched with a leading and inner dots, for example
@@ -32,16 +33,12 @@ pub struct Weights {
 }
 
 /// Where one tensor lies.
-enum Stored {
-    Safetensors(Mapped),
-    Pytorch(PytorchTensor),
-}
-
-/// A tensor in a safetensors file.
-struct Mapped {
+struct Stored {
     file: FileBytes,
     dtype: Dtype,
     shape: Vec<usize>,
+    /// Elements from one place of an axis to the next, unless the values lie row by row.
+    strides: Option<Vec<usize>>,
     range: std::ops::Range<usize>,
 }
 
@@ -54,10 +51,11 @@ impl Weights {
         Self::open_files(files, &weight_files(files, stem)?)
     }
 
-    /// Opens a single file of any name: `.safetensors`, else a PyTorch file.
+    /// Opens one file of any name: safetensors if it is called so, otherwise a state dictionary that PyTorch
+    /// saved (`.bin`, `.pth`, `.pt`), of which no code is run.
     ///
     /// # Errors
-    /// If it is missing or damaged.
+    /// If the file is missing, or damaged, or something else.
     pub fn open_file(path: &Path) -> Result<Self, Error> {
         let (files, name) = ModelFiles::around(path);
         Self::open_files(&files, &[name])
@@ -72,21 +70,11 @@ impl Weights {
             tensors: BTreeMap::new(),
         };
         for name in names {
-            if name.ends_with(".safetensors") {
-                weights.add(files.open(name)?, &files.label(name))?;
-                continue;
+            let (file, label) = (files.open(name)?, files.label(name));
+            match name.ends_with(".safetensors") {
+                true => weights.add(file, &label)?,
+                false => weights.add_state_dict(file, &label)?,
             }
-            let Some(path) = files.path(name) else {
-                return Err(Error::Pytorch {
-                    path: files.label(name),
-                    reason: "it is compiled into the program, where only safetensors are read"
-                        .into(),
-                });
-            };
-            let tensors = read_pytorch(&path)?.into_iter();
-            weights
-                .tensors
-                .extend(tensors.map(|(name, tensor)| (name, Stored::Pytorch(tensor))));
         }
         Ok(weights)
     }
@@ -115,15 +103,34 @@ impl Weights {
         let base = file.as_ptr() as usize;
         for (name, view) in parsed.iter() {
             let start = view.data().as_ptr() as usize - base;
-            let mapped = Mapped {
+            let stored = Stored {
                 file: file.clone(),
                 dtype: view.dtype(),
                 shape: view.shape().to_vec(),
+                strides: None,
                 range: start..start + view.data().len(),
             };
-            self.tensors
-                .insert(name.to_string(), Stored::Safetensors(mapped));
+            self.tensors.insert(name.to_string(), stored);
         }
+        Ok(())
+    }
+
+    fn add_state_dict(&mut self, file: FileBytes, label: &str) -> Result<(), Error> {
+        let saved = pytorch::state_dict(&file).map_err(|reason| Error::PyTorch {
+            path: label.to_string(),
+            reason,
+        })?;
+        let stored = saved.into_iter().map(|(name, tensor)| {
+            let stored = Stored {
+                file: file.clone(),
+                dtype: tensor.dtype,
+                shape: tensor.shape,
+                strides: tensor.strides,
+                range: tensor.range,
+            };
+            (name, stored)
+        });
+        self.tensors.extend(stored);
         Ok(())
     }
 
@@ -149,8 +156,28 @@ impl Weights {
     }
 
     /// Shape of a tensor.
-    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.tensors.get(name).map(Stored::shape)
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|stored| stored.shape.as_slice())
+    }
+
+    /// The values of a tensor, row-major, or why they cannot be used.
+    ///
+    /// # Errors
+    /// If it is missing, no float tensor, holds a value that is not finite, or claims more elements than lie in
+    /// the file (which PyTorch's strides can).
+    pub fn values(&self, name: &str) -> Result<Vec<f32>, String> {
+        let stored = self.tensors.get(name).ok_or("is missing")?;
+        let elements = stored
+            .shape
+            .iter()
+            .try_fold(1_usize, |n, side| n.checked_mul(*side));
+        if elements.is_none_or(|elements| elements > stored.file.len()) {
+            return Err(format!(
+                "claims {:?} elements, more than lie in the file",
+                stored.shape
+            ));
+        }
+        stored.decode()
     }
 
     /// Takes out the value of a tensor without axes, which Burn's modules do not have.
@@ -161,10 +188,10 @@ impl Weights {
         let mut faults = KeyFaults::default();
         match self.tensors.remove(name) {
             None => faults.missing.push(name.into()),
-            Some(stored) if !stored.shape().is_empty() => {
+            Some(stored) if !stored.shape.is_empty() => {
                 faults
                     .misshapen
-                    .push((name.into(), stored.shape(), Vec::new()));
+                    .push((name.into(), stored.shape, Vec::new()));
             }
             Some(stored) => match stored.decode().as_deref() {
                 Ok([value]) => return Ok(*value),
@@ -278,23 +305,6 @@ fn shard_names(files: &ModelFiles, index: &str, extension: &str) -> Result<Vec<S
 }
 
 impl Stored {
-    fn shape(&self) -> Vec<usize> {
-        match self {
-            Self::Safetensors(mapped) => mapped.shape.clone(),
-            Self::Pytorch(tensor) => tensor.shape(),
-        }
-    }
-
-    /// The values as f32, or why they cannot be used.
-    fn decode(&self) -> Result<Vec<f32>, String> {
-        match self {
-            Self::Safetensors(mapped) => mapped.decode(),
-            Self::Pytorch(tensor) => tensor.values(),
-        }
-    }
-}
-
-impl Mapped {
     /// The values as f32, or why they cannot be used.
     fn decode(&self) -> Result<Vec<f32>, String> {
         let bytes = &self.file[self.range.clone()];
@@ -328,6 +338,10 @@ impl Mapped {
                     "has dtype {other:?}, expected F32, F16, BF16 or F64"
                 ));
             }
+        };
+        let values = match &self.strides {
+            Some(strides) => in_rows(&values, &self.shape, strides),
+            None => values,
         };
         match values.iter().position(|value| !value.is_finite()) {
             Some(at) => Err(format!(
@@ -389,8 +403,10 @@ impl Filler<'_> {
         } else {
             expected.clone()
         };
-        if stored.shape() != in_file {
-            self.faults.misshapen.push((key, stored.shape(), in_file));
+        if stored.shape != in_file {
+            self.faults
+                .misshapen
+                .push((key, stored.shape.clone(), in_file));
             return None;
         }
         match stored.decode() {
@@ -405,6 +421,19 @@ impl Filler<'_> {
             }
         }
     }
+}
+
+/// The values of a tensor row by row, from values whose neighbours along each axis lie `strides` apart.
+fn in_rows(values: &[f32], shape: &[usize], strides: &[usize]) -> Vec<f32> {
+    let mut places = vec![0];
+    for (size, stride) in shape.iter().zip(strides) {
+        let along_axis = |start: &usize| {
+            let start = *start;
+            (0..*size).map(move |at| start + at * stride)
+        };
+        places = places.iter().flat_map(along_axis).collect();
+    }
+    places.into_iter().map(|place| values[place]).collect()
 }
 
 /// `[rows, columns]` to `[columns, rows]`, row-major.

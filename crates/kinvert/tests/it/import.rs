@@ -57,7 +57,7 @@ fn damaged_and_foreign_files_are_refused() {
     let path = folder.path().join("motion_embed.pt");
     let whole = std::fs::read(file()).unwrap();
     std::fs::write(&path, b"not an archive").unwrap();
-    assert!(refusal(&path, [32, 32], None).contains("neither an archive nor a pickle"));
+    assert!(refusal(&path, [32, 32], None).contains("as neither an archive nor a pickle"));
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     assert!(refusal(&path, [32, 32], None).contains("damaged archive"));
     // Damage anywhere is an error or, where it hits only numbers, other numbers: never a panic.

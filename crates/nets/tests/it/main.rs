@@ -7,7 +7,9 @@
 
 mod clip;
 mod cotracker;
+mod inception;
 mod pytorch;
+mod pytorch_clip;
 mod tokenizer;
 mod unet3d;
 mod vae;

@@ -1,240 +1,145 @@
-//! PyTorch files: a network loads from one as from safetensors, and what is no dictionary of tensors is refused.
+//! State dictionaries that PyTorch saved, in both of its formats.
 
-use std::collections::BTreeMap;
-use std::io::{Cursor, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use burn::module::{Initializer, Module, Param};
 use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 use burn_flex::Flex;
-use kinvert_nets::clip::CLIPModel;
-use kinvert_nets::pytorch::read_pytorch;
-use kinvert_nets::{Error, ModelFiles, weight_files};
-use kinvert_testkit::fixtures_dir;
-use safetensors::SafeTensors;
-use tempfile::TempDir;
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
+use kinvert_nets::{Error, KeyMap, Weights};
+use kinvert_testkit::{fixtures_dir, values};
 
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+type B = Flex;
 
-/// The CLIP of the fixtures.
-fn tensors() -> Tensors {
-    let bytes = std::fs::read(fixture("model.safetensors")).unwrap();
-    let parsed = SafeTensors::deserialize(&bytes).unwrap();
-    let tensor = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {
-        let numbers = view.data().as_chunks().0.iter();
-        let values = numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect();
-        (name.to_string(), (view.shape().to_vec(), values))
-    };
-    parsed.iter().map(tensor).collect()
+/// Fields for the tensors of `state_dict.pth`.
+#[derive(Module, Debug)]
+struct Fields<B: Backend> {
+    conv: Affine<B, 4>,
+    bn: Norm<B>,
+    parameter: Param<Tensor<B, 2>>,
+    half: Param<Tensor<B, 1>>,
+    bfloat16: Param<Tensor<B, 1>>,
+    double: Param<Tensor<B, 1>>,
+    part_of_a_storage: Param<Tensor<B, 2>>,
+    whole_storage: Param<Tensor<B, 1>>,
+}
+
+#[derive(Module, Debug)]
+struct Affine<B: Backend, const D: usize> {
+    weight: Param<Tensor<B, D>>,
+    bias: Param<Tensor<B, 1>>,
+}
+
+#[derive(Module, Debug)]
+struct Norm<B: Backend> {
+    weight: Param<Tensor<B, 1>>,
+    bias: Param<Tensor<B, 1>>,
+    running_mean: Param<Tensor<B, 1>>,
+    running_var: Param<Tensor<B, 1>>,
+}
+
+const KEY_MAP: KeyMap<'static> = &[(".conv.", ".0."), (".bn.", ".1.")];
+
+fn zeros<const D: usize>(shape: [usize; D]) -> Param<Tensor<B, D>> {
+    Initializer::Zeros.init(shape, &Default::default())
+}
+
+fn fields() -> Fields<B> {
+    Fields {
+        conv: Affine {
+            weight: zeros([1, 2, 1, 1]),
+            bias: zeros([1]),
+        },
+        bn: Norm {
+            weight: zeros([1]),
+            bias: zeros([1]),
+            running_mean: zeros([1]),
+            running_var: zeros([1]),
+        },
+        parameter: zeros([2, 3]),
+        half: zeros([2]),
+        bfloat16: zeros([2]),
+        double: zeros([1]),
+        part_of_a_storage: zeros([3, 2]),
+        whole_storage: zeros([12]),
+    }
 }
 
 fn fixture(name: &str) -> PathBuf {
-    fixtures_dir().join("parity/clip_full").join(name)
-}
-
-/// An archive as `torch.save(state_dict)` writes it.
-fn archive(tensors: &Tensors) -> Vec<u8> {
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-    let mut entry = |name: &str, bytes: &[u8]| {
-        zip.start_file(format!("archive/{name}"), stored).unwrap();
-        zip.write_all(bytes).unwrap();
-    };
-    entry("data.pkl", &pickle(tensors));
-    entry("byteorder", b"little");
-    for (index, (_, values)) in tensors.values().enumerate() {
-        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        entry(&format!("data/{index}"), &bytes);
-    }
-    entry("version", b"3\n");
-    zip.finish().unwrap().into_inner()
-}
-
-/// A dictionary of calls to `_rebuild_tensor_v2`, one storage for each tensor.
-fn pickle(tensors: &Tensors) -> Vec<u8> {
-    let text = |text: &str| {
-        [
-            b"X",
-            &(text.len() as u32).to_le_bytes()[..],
-            text.as_bytes(),
-        ]
-        .concat()
-    };
-    let int = |n: usize| [b"J", &(n as i32).to_le_bytes()[..]].concat();
-    let tuple = |items: &[usize]| {
-        [
-            b"(".to_vec(),
-            items.iter().flat_map(|n| int(*n)).collect(),
-            b"t".to_vec(),
-        ]
-        .concat()
-    };
-    let mut out = b"\x80\x02}(".to_vec();
-    for (index, (name, (shape, values))) in tensors.iter().enumerate() {
-        let strides: Vec<usize> = (0..shape.len())
-            .map(|axis| shape[axis + 1..].iter().product())
-            .collect();
-        out.extend(text(name));
-        out.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
-        out.extend(text("storage"));
-        out.extend(b"ctorch\nFloatStorage\n");
-        out.extend(text(&index.to_string()));
-        out.extend(text("cpu"));
-        out.extend(int(values.len()));
-        out.extend(b"tQ"); // the storage, by its persistent id
-        out.extend(int(0));
-        out.extend(tuple(shape));
-        out.extend(tuple(&strides));
-        out.extend(b"\x89ccollections\nOrderedDict\n)RtR"); // no gradient, no hooks
-    }
-    out.extend(b"u.");
-    out
-}
-
-/// The folder of the CLIP of the fixtures, with these weights.
-fn folder_with(weights: &[(&str, &[u8])]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::copy(fixture("config.json"), folder.path().join("config.json")).unwrap();
-    for (name, bytes) in weights {
-        std::fs::write(folder.path().join(name), bytes).unwrap();
-    }
-    folder
-}
-
-fn embeds(folder: &Path) -> Result<Vec<f32>, Error> {
-    let files = ModelFiles::folder(folder);
-    let network = CLIPModel::<Flex>::load(&files, &Default::default())?;
-    let pixels = Tensor::ones([1, 3, 64, 64], &Default::default());
-    Ok(network
-        .image_embeds(pixels)
-        .into_data()
-        .iter::<f32>()
-        .collect())
+    fixtures_dir().join("parity/inception").join(name)
 }
 
 #[test]
-fn a_network_loads_from_a_pytorch_file_as_from_safetensors() {
-    let expected = embeds(fixture("config.json").parent().unwrap()).unwrap();
-    let folder = folder_with(&[("pytorch_model.bin", &archive(&tensors()))]);
-    assert_eq!(embeds(folder.path()).unwrap(), expected);
-    let files = ModelFiles::folder(folder.path());
+fn both_formats_hold_every_value() {
+    for name in ["state_dict.pth", "state_dict_legacy.pth"] {
+        let weights = Weights::open_file(&fixture(name)).unwrap();
+        assert_eq!(weights.shape("1.num_batches_tracked"), Some(&[][..]));
+        let fields = weights
+            .without(|name| name == "1.num_batches_tracked")
+            .fill(fields(), KEY_MAP)
+            .unwrap();
+        assert_eq!(values(fields.conv.weight.val()), [0.5, -2.0], "{name}");
+        assert_eq!(values(fields.conv.bias.val()), [3.0]);
+        assert_eq!(values(fields.bn.weight.val()), [1.0]);
+        assert_eq!(values(fields.bn.running_mean.val()), [0.0]);
+        assert_eq!(values(fields.bn.running_var.val()), [1.0]);
+        let parameter = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        assert_eq!(values(fields.parameter.val()), parameter);
+        assert_eq!(values(fields.half.val()), [0.5, 65504.0]);
+        assert_eq!(values(fields.bfloat16.val()), [1.0, -0.25]);
+        assert_eq!(values(fields.double.val()), [1e-3]);
+        let part = [4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
+        assert_eq!(values(fields.part_of_a_storage.val()), part);
+        assert_eq!(
+            values(fields.whole_storage.val()),
+            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].map(|v| v as f32)
+        );
+    }
+}
+
+#[test]
+fn integers_are_no_weights() {
+    let weights = Weights::open_file(&fixture("state_dict.pth")).unwrap();
+    let Err(Error::Weights { faults, .. }) = weights.fill(fields(), KEY_MAP) else {
+        panic!("an unused counter was accepted")
+    };
+    assert_eq!(faults.unused, ["1.num_batches_tracked"]);
+}
+
+#[test]
+fn a_transposed_tensor_is_put_in_order() {
+    #[derive(Module, Debug)]
+    struct Transposed<B: Backend> {
+        transposed: Param<Tensor<B, 2>>,
+    }
+    let network = Transposed {
+        transposed: zeros([4, 3]),
+    };
+    let weights = Weights::open_file(&fixture("transposed.pth")).unwrap();
+    let filled = weights.fill(network, &[]).unwrap();
     assert_eq!(
-        weight_files(&files, "model").unwrap(),
-        ["pytorch_model.bin"]
+        values(filled.transposed.val()),
+        [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11].map(|v| v as f32)
     );
 }
 
 #[test]
-fn shards_of_pytorch_files_load_as_one() {
-    let all = tensors();
-    let (first, second): (Tensors, Tensors) = all
-        .clone()
-        .into_iter()
-        .partition(|(name, _)| name < &"text_o".to_string());
-    assert!(!first.is_empty() && !second.is_empty());
-    let names = [
-        "pytorch_model-00001-of-00002.bin",
-        "pytorch_model-00002-of-00002.bin",
-    ];
-    let map: BTreeMap<&String, &str> = all
-        .keys()
-        .map(|name| (name, names[usize::from(second.contains_key(name))]))
-        .collect();
-    let index = serde_json::json!({ "weight_map": map }).to_string();
-    let folder = folder_with(&[
-        ("pytorch_model.bin.index.json", index.as_bytes()),
-        (names[0], &archive(&first)),
-        (names[1], &archive(&second)),
-    ]);
-    let expected = embeds(fixture("config.json").parent().unwrap()).unwrap();
-    assert_eq!(embeds(folder.path()).unwrap(), expected);
-}
-
-#[test]
-fn faults_of_a_pytorch_file_are_listed_as_those_of_safetensors() {
-    let mut tensors = tensors();
-    tensors.remove("text_projection.weight");
-    tensors.insert("stranger".into(), (vec![2], vec![0.0; 2]));
-    let embedding = tensors
-        .get_mut("vision_model.embeddings.class_embedding")
-        .unwrap();
-    embedding.1[3] = f32::NAN;
-    let folder = folder_with(&[("pytorch_model.bin", &archive(&tensors))]);
-    let error = embeds(folder.path()).unwrap_err().to_string();
-    for part in [
-        "pytorch_model.bin",
-        "1 missing (text_projection.weight)",
-        "1 not expected (stranger)",
-        "class_embedding holds NaN at element 3",
-    ] {
-        assert!(error.contains(part), "{error}");
-    }
-}
-
-fn refusal(bytes: &[u8]) -> String {
+fn a_file_cut_or_damaged_anywhere_never_panics() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.pth");
-    std::fs::write(&path, bytes).unwrap();
-    match read_pytorch(&path) {
-        Err(error @ Error::Pytorch { .. }) => error.to_string(),
-        Err(error) => panic!("{error}"),
-        Ok(tensors) => panic!("{} tensors", tensors.len()),
+    for name in ["state_dict.pth", "state_dict_legacy.pth"] {
+        let whole = std::fs::read(fixture(name)).unwrap();
+        for length in (0..whole.len()).step_by(7) {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let error = Weights::open_file(&path).err().unwrap();
+            assert!(matches!(error, Error::PyTorch { .. }), "{length}: {error}");
+        }
+        // Damage is an error or, where it hits only numbers or names, other numbers or names.
+        for at in (0..whole.len()).step_by(5) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0xff;
+            std::fs::write(&path, &damaged).unwrap();
+            let _ = Weights::open_file(&path);
+        }
     }
-}
-
-#[test]
-fn what_is_no_dictionary_of_tensors_is_refused() {
-    assert!(refusal(b"").contains("neither an archive nor a pickle"));
-    assert!(refusal(b"not a pickle").contains("neither an archive nor a pickle"));
-    let whole = archive(&tensors());
-    assert!(refusal(&whole[..whole.len() / 2]).contains("damaged archive"));
-    let missing = read_pytorch(Path::new("none/weights.pth")).err().unwrap();
-    assert!(matches!(missing, Error::Missing { .. }), "{missing}");
-}
-
-#[test]
-fn code_is_refused_and_not_run() {
-    let folder = tempfile::tempdir().unwrap();
-    let proof = folder.path().join("proof");
-    let command = format!("touch {}", proof.display());
-    let mut call = b"\x80\x02cos\nsystem\nX".to_vec();
-    call.extend((command.len() as u32).to_le_bytes());
-    call.extend(command.as_bytes());
-    call.extend(b"\x85R.");
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    zip.start_file(
-        "archive/data.pkl",
-        SimpleFileOptions::default().compression_method(CompressionMethod::Stored),
-    )
-    .unwrap();
-    zip.write_all(&call).unwrap();
-    refusal(&zip.finish().unwrap().into_inner());
-    refusal(&call);
-    assert!(!proof.exists());
-}
-
-#[test]
-fn an_archive_that_claims_more_than_it_holds_is_refused() {
-    let mut bytes = archive(&tensors());
-    // The uncompressed size of the first entry of the central directory.
-    let directory = bytes.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
-    bytes[directory + 24..directory + 28].copy_from_slice(&0xffff_fffe_u32.to_le_bytes());
-    let reason = refusal(&bytes);
-    assert!(
-        reason.contains("claim") || reason.contains("damaged"),
-        "{reason}"
-    );
-
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    zip.start_file(
-        "archive/data.pkl",
-        SimpleFileOptions::default().compression_method(CompressionMethod::Stored),
-    )
-    .unwrap();
-    let mut tensors = Tensors::new();
-    tensors.insert("huge".into(), (vec![1 << 20, 1 << 20], Vec::new()));
-    zip.write_all(&pickle(&tensors)).unwrap();
-    let folder = folder_with(&[("pytorch_model.bin", &zip.finish().unwrap().into_inner())]);
-    assert!(embeds(folder.path()).is_err());
 }

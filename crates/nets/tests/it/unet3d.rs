@@ -147,6 +147,6 @@ fn every_missing_extra_and_misshapen_tensor_is_listed() {
 fn names_of_all_weights_are_the_published_ones() {
     let files = ModelFiles::folder(fixtures_dir().join("parity/unet3d"));
     let weights = Weights::open(&files, "diffusion_pytorch_model").unwrap();
-    assert_eq!(weights.shape("conv_in.weight"), Some(vec![8, 4, 3, 3]));
+    assert_eq!(weights.shape("conv_in.weight"), Some(&[8, 4, 3, 3][..]));
     load(); // `fill` refuses both missing and unused names
 }
