@@ -7,6 +7,7 @@
 
 pub mod error;
 pub mod record;
+pub mod statistics;
 pub mod tracks;
 
 pub use error::Error;
