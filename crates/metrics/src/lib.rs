@@ -9,6 +9,7 @@ pub mod error;
 pub mod record;
 pub mod statistics;
 pub mod tracks;
+pub mod votes;
 
 pub use error::Error;
 pub use record::Record;

@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used)] // a failed expectation ends a test, in helpers too
 
 mod statistics;
+mod votes;
