@@ -10,3 +10,4 @@ mod interruption;
 mod sprites;
 mod support;
 mod transfer;
+mod votes;
