@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use super::fault::{Faults, Place};
 use super::pair::PairKind;
 use super::survey::{Survey, unknown_columns};
@@ -32,10 +30,9 @@ pub enum OnFault {
 }
 
 /// What was read from files.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Import<'s> {
     /// The votes.
-    #[serde(skip)]
     pub ballots: Ballots<'s>,
     /// Rows that were left out.
     pub skipped: Faults,
