@@ -102,7 +102,16 @@ fn hint(error: &anyhow::Error) -> Option<String> {
                 .downcast_ref::<kinvert_sprites::Error>()
                 .and_then(kinvert_sprites::Error::hint)
         };
-        kinvert.or_else(video).or_else(nets).or_else(sprites)
+        let metrics = || {
+            cause
+                .downcast_ref::<kinvert_metrics::Error>()
+                .and_then(kinvert_metrics::Error::hint)
+        };
+        kinvert
+            .or_else(video)
+            .or_else(nets)
+            .or_else(sprites)
+            .or_else(metrics)
     })
 }
 
@@ -138,10 +147,13 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     let video = |error: &kinvert_video::Error| {
         matches!(error, kinvert_video::Error::InvalidArgument { .. })
     };
+    let metrics =
+        |error: &kinvert_metrics::Error| matches!(error, kinvert_metrics::Error::Argument { .. });
     cause.is::<Usage>()
         || cause.downcast_ref().is_some_and(kinvert)
         || cause.downcast_ref().is_some_and(diffusion)
         || cause.downcast_ref().is_some_and(video)
+        || cause.downcast_ref().is_some_and(metrics)
 }
 
 #[cfg(test)]

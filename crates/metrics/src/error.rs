@@ -2,6 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::votes::Faults;
+
+/// What faulty rows were read as, if not as pairs.
+const VOTES: &str = "votes";
+
 /// Everything that this crate reports.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -29,6 +34,14 @@ pub enum Error {
         path: PathBuf,
         /// Where in it, what was found, and what was expected.
         reason: String,
+    },
+    /// Rows of a file or list of pairs or votes are not what they should be.
+    #[error("{} faulty {what}:{faults}", .faults.count())]
+    Rows {
+        /// `pairs` or `votes`.
+        what: &'static str,
+        /// The rows.
+        faults: Faults,
     },
     /// A file could not be read or written.
     #[error("{path}: {action} failed")]
@@ -62,6 +75,10 @@ impl Error {
                 Some("check the path, its permissions and the space left on the disk".into())
             }
             Self::NotFinite { .. } => Some("the weights may be damaged, or need f32".into()),
+            Self::Rows { what: VOTES, .. } => {
+                Some("correct these rows, or leave them out with --skip-faulty".into())
+            }
+            Self::Rows { .. } => Some("correct these rows".into()),
             Self::Argument { .. } | Self::File { .. } | Self::Cancelled => None,
         }
     }
@@ -83,6 +100,16 @@ impl Error {
             path: path.to_owned(),
             reason: reason.into(),
         }
+    }
+
+    pub(crate) fn pair_rows(faults: Faults) -> Self {
+        let what = "pairs";
+        Self::Rows { what, faults }
+    }
+
+    pub(crate) fn vote_rows(faults: Faults) -> Self {
+        let what = VOTES;
+        Self::Rows { what, faults }
     }
 
     pub(crate) fn reading(path: &Path) -> impl FnOnce(std::io::Error) -> Self {

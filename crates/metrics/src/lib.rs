@@ -20,7 +20,9 @@ pub mod motion_fidelity;
 pub mod record;
 pub mod sets;
 pub mod similarity;
+pub mod statistics;
 pub mod tracks;
+pub mod votes;
 
 pub use cotracker::CoTracker;
 pub use error::Error;

@@ -1,6 +1,7 @@
 //! What may stand on the command line. Settings are optional here: what is absent comes from the model.
 
 pub mod evaluate;
+pub mod votes;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -70,6 +71,7 @@ pub enum Command {
     Inspect(InspectArgs),
     Models(ModelsArgs),
     Sprites(SpritesArgs),
+    Votes(votes::VotesArgs),
 }
 
 /// Make new clips that move as a clip does: learn its motion, then generate.

@@ -8,6 +8,7 @@ pub mod invert;
 pub mod models;
 pub mod sprites;
 pub mod transfer;
+pub mod votes;
 
 /// `64x64`.
 fn size_text([width, height]: [usize; 2]) -> String {

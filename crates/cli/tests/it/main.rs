@@ -11,3 +11,4 @@ mod interruption;
 mod sprites;
 mod support;
 mod transfer;
+mod votes;

@@ -8,3 +8,5 @@
 mod cotracker;
 mod frechet;
 mod motion_fidelity;
+mod statistics;
+mod votes;
