@@ -10,6 +10,9 @@ use kinvert::Progress;
 /// Time between two lines where there is no terminal to draw on.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
+/// A stage that was over sooner is not spoken of.
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
+
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Makes Ctrl-C a wish to stop, heard after the step that is running; the second one ends the program.
@@ -123,7 +126,7 @@ impl Progress for TerminalProgress {
         if let Some(bar) = &stage.bar {
             bar.finish_and_clear();
         }
-        if self.display != Display::Nothing {
+        if self.display != Display::Nothing && stage.started.elapsed() >= WORTH_A_LINE {
             say(&stage.last_words());
         }
     }

@@ -11,7 +11,7 @@ use crate::clip_encoder::{CLIPEncoder, load_clip};
 use crate::frames::FrameEncoder;
 use crate::frechet::{FeatureStatistics, Features, frechet_distance, kernel_distance};
 use crate::measure::{Measure, MeasureSelection};
-use crate::motion_fidelity::{self, Mask, SpriteTruth, looks_like_sprites};
+use crate::motion_fidelity::{self, Mask, SpriteTruth, Variant, looks_like_sprites};
 use crate::similarity::{temporal_consistency, text_similarity};
 use crate::tracks::{Tracker, grid};
 use crate::{Error, Record, Tracks};
@@ -359,9 +359,10 @@ impl<'a> Once<'a> {
     fn temporal_consistency(&mut self, progress: &mut dyn Progress) -> Result<Record, Error> {
         let clip = self.evaluator.clip()?;
         self.track_result(progress)?;
-        let tracks = self.result_tracks.as_ref();
-        let magnitude =
-            tracks.and_then(|tracks| self.evaluator.tracker.followed(tracks).motion_magnitude());
+        let magnitude = self
+            .result_tracks
+            .as_ref()
+            .and_then(Tracks::motion_magnitude);
         let record = temporal_consistency(
             self.embeddings()?,
             magnitude,
@@ -390,7 +391,7 @@ impl<'a> Once<'a> {
 
     fn motion_fidelity(
         &mut self,
-        variant: motion_fidelity::Variant,
+        variant: Variant,
         progress: &mut dyn Progress,
     ) -> Result<Record, Error> {
         let reference_clip = self.reference()?;
@@ -399,11 +400,20 @@ impl<'a> Once<'a> {
             self.reference_tracks = Some(self.evaluator.tracks(reference_clip, progress)?);
         }
         let tracker = &self.evaluator.tracker;
-        let followed =
-            |tracks: &Option<Tracks>| tracks.as_ref().map(|t| (tracker.followed(t), t.len()));
+        // The published scripts take every track, seen or not.
+        let is_published = matches!(variant, Variant::Published | Variant::HybridPublished);
+        let compared = |tracks: &Option<Tracks>| {
+            let tracks = tracks.as_ref()?;
+            let compared = if is_published {
+                tracks.clone()
+            } else {
+                tracker.followed(tracks)
+            };
+            Some((compared, tracks.len()))
+        };
         let (Some((result, of_result)), Some((reference, of_reference))) = (
-            followed(&self.result_tracks),
-            followed(&self.reference_tracks),
+            compared(&self.result_tracks),
+            compared(&self.reference_tracks),
         ) else {
             return Err(Error::argument("tracks", "none", "tracks of both clips"));
         };

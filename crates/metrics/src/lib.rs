@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod frames;
 pub mod frechet;
 pub mod inception;
+pub mod klt;
 pub mod manifest;
 pub mod measure;
 pub mod motion_fidelity;

@@ -25,8 +25,7 @@ pub fn text_similarity(
 
 /// Mean cosine of consecutive frames, with the mean cosine of the first frame and every other beside it.
 ///
-/// A clip that stands still scores 1, so the motion magnitude (mean way of the tracks in fractions of the
-/// diagonal, [`crate::Tracks::motion_magnitude`]) stands beside the value as well. One frame has no
+/// A clip that stands still scores 1, so the motion magnitude ([`crate::Tracks::motion_magnitude`]) stands beside the value as well. One frame has no
 /// consistency: the value is absent.
 ///
 /// # Panics

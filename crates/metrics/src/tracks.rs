@@ -125,12 +125,31 @@ impl Tracks {
         self.filtered(|track| self.visible(track).iter().all(|visible| *visible))
     }
 
-    /// Mean length of the tracks' ways, in fractions of the frame's diagonal; `None` without tracks.
+    /// How long the tracks' ways are on average, in fractions of the frame's diagonal: over every step the mean
+    /// distance that the points seen before and after it go, and these summed. For tracks that are seen
+    /// throughout it is the mean length of their ways. `None` if no point is seen over any step.
     pub fn motion_magnitude(&self) -> Option<f64> {
         let diagonal = f64::from(self.size.width).hypot(f64::from(self.size.height));
-        let total: f64 = self.iter().map(way_px).sum();
-        (!self.is_empty()).then(|| total / self.len() as f64 / diagonal)
+        let steps = (1..self.frames).filter_map(|frame| {
+            let seen = |track: &usize| {
+                let visible = self.visible(*track);
+                visible[frame - 1] && visible[frame]
+            };
+            let (mut sum_px, mut count) = (0.0, 0_u32);
+            for track in (0..self.len()).filter(seen) {
+                let places = self.places(track);
+                sum_px += distance_px(places[frame - 1], places[frame]);
+                count += 1;
+            }
+            (count > 0).then(|| sum_px / f64::from(count))
+        });
+        let steps: Vec<f64> = steps.collect();
+        (!steps.is_empty()).then(|| steps.iter().sum::<f64>() / diagonal)
     }
+}
+
+fn distance_px(a: Place, b: Place) -> f64 {
+    f64::from(b[0] - a[0]).hypot(f64::from(b[1] - a[1]))
 }
 
 impl Cached for Tracks {
@@ -172,14 +191,6 @@ impl Cached for Tracks {
             .collect();
         Self::new(frames, size, places, visible).ok()
     }
-}
-
-/// Length of the way along a path in pixels.
-fn way_px(places: &[Place]) -> f64 {
-    let step = |pair: &[Place]| {
-        f64::from(pair[1][0] - pair[0][0]).hypot(f64::from(pair[1][1] - pair[0][1]))
-    };
-    places.windows(2).map(step).sum()
 }
 
 /// Finds where points of the first frame go.
@@ -284,6 +295,19 @@ mod tests {
             Some(0.0)
         );
         assert_eq!(tracks.filtered(|_| false).motion_magnitude(), None);
+
+        // A point that gets lost counts as long as it is seen.
+        let places = vec![
+            [0.0, 0.0],
+            [3.0, 4.0],
+            [0.0, 0.0],
+            [9.0, 9.0],
+            [9.0, 9.0],
+            [9.0, 9.0],
+        ];
+        let visible = vec![true, true, true, true, false, false];
+        let tracks = Tracks::new(3, SIZE, places, visible).unwrap();
+        assert_eq!(tracks.motion_magnitude(), Some(10.0 / 50.0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `kinvert evaluate`.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use kinvert::transfer::REPORT_FILE;
@@ -22,7 +22,6 @@ use crate::networks;
 use crate::session::Session;
 
 /// Where the evaluation of a transfer is kept, in its folder.
-
 const EVALUATION_FILE: &str = "evaluation.jsonl";
 
 /// Largest `run.json` that is read.
@@ -79,8 +78,8 @@ fn evaluate_clip(
     let clip = |path: &Path| read_clip(path, &ReadOptions::default());
     let result = clip(path)?;
     let reference = args.reference.as_deref().map(clip).transpose()?;
-    let mask = |path: &Option<PathBuf>| path.as_deref().map(Mask::read).transpose();
-    let (reference_mask, result_mask) = (mask(&args.reference_mask)?, mask(&args.result_mask)?);
+    let reference_mask = args.reference_mask.as_deref().map(Mask::read).transpose()?;
+    let result_mask = args.result_mask.as_deref().map(Mask::read).transpose()?;
     let subject = Subject {
         reference: reference.as_ref(),
         prompt: args.prompt.as_deref(),
@@ -222,9 +221,14 @@ fn manifest_of_transfer(folder: &Path) -> anyhow::Result<Manifest> {
 fn records_text(records: &[Record]) -> String {
     let mut text = table_head();
     for record in records {
-        let samples: Vec<String> = record
-            .samples
-            .iter()
+        // Where tracks start and which are compared is for the JSON: what is counted in the end is enough here.
+        let is_told = |what: &str| {
+            !what.ends_with("starts")
+                && !what.starts_with("compared")
+                && !what.starts_with("placed")
+        };
+        let samples = record.samples.iter().filter(|(what, _)| is_told(what));
+        let samples: Vec<String> = samples
             .map(|(what, count)| format!("{count} {}", what.replace('_', " ")))
             .collect();
         table_row(
@@ -234,13 +238,12 @@ fn records_text(records: &[Record]) -> String {
             &record.model,
             &samples.join(", "),
         );
-        for (what, value) in &record.beside {
-            let _ = writeln!(
-                text,
-                "  {:<30} {:>9}",
-                what.replace('_', " "),
-                number(*value)
-            );
+        let beside = record.beside.iter();
+        let beside: Vec<String> = beside
+            .map(|(what, value)| format!("{} {}", what.replace('_', " "), number(*value)))
+            .collect();
+        if !beside.is_empty() {
+            let _ = writeln!(text, "  {}", beside.join(", "));
         }
     }
     for record in records {

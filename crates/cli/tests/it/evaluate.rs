@@ -167,7 +167,7 @@ fn clips_of_another_length_size_and_rate_are_measured_with_warnings() {
     .ended(0)
     .json();
     let warnings = record(&records, "motion_fidelity")["warnings"].to_string();
-    for word in ["12", "16", "fps"] {
+    for word in ["12", "16", "frames per second"] {
         assert!(warnings.contains(word), "{word} in {warnings}");
     }
 }
