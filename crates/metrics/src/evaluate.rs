@@ -13,7 +13,7 @@ use crate::frechet::{FeatureStatistics, Features, frechet_distance, kernel_dista
 use crate::measure::{Measure, MeasureSelection};
 use crate::motion_fidelity::{self, Mask, SpriteTruth, Variant, looks_like_sprites};
 use crate::similarity::{temporal_consistency, text_similarity};
-use crate::tracks::{Tracker, grid};
+use crate::tracks::{Tracker, default_grid, grid};
 use crate::{Error, Record, Tracks};
 
 /// Name of the CLIP that comes with the program.
@@ -90,8 +90,8 @@ impl Evaluator {
         self
     }
 
-    /// Starts tracks at a grid of `per_side` by `per_side` places. Without it there are [`MOST_PER_SIDE`] a side, but
-    /// not more than one for every two pixels.
+    /// Starts tracks at a grid of `per_side` by `per_side` places. Without it there are those of
+    /// [`default_grid`].
     ///
     /// # Errors
     /// If `per_side` is not in 1..=512.
@@ -200,7 +200,7 @@ impl Evaluator {
     /// # Errors
     /// Those of the tracker.
     pub fn tracks(&self, clip: &Clip, progress: &mut dyn Progress) -> Result<Tracks, Error> {
-        let per_side = self.grid.unwrap_or_else(|| default_grid(clip));
+        let per_side = self.grid.unwrap_or_else(|| default_grid(clip.size()));
         let settings = format!("{}; grid {per_side}", self.tracker.settings(clip.size()));
         let key = CacheKey::new("tracks", self.tracker.stamp(), &settings, clip);
         self.cache.get_or(&key, || {
@@ -228,13 +228,6 @@ impl Evaluator {
             env!("CARGO_PKG_VERSION"),
         ))
     }
-}
-
-/// Most tracks a side, unless asked otherwise: what the published measure takes.
-pub const MOST_PER_SIDE: u32 = 55;
-
-fn default_grid(clip: &Clip) -> u32 {
-    (clip.width().min(clip.height()) / 2).clamp(1, MOST_PER_SIDE)
 }
 
 /// The measures of a selection that can be taken of a subject.

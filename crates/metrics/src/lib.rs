@@ -9,6 +9,7 @@ pub mod average;
 pub mod cache;
 pub mod clip_encoder;
 pub mod cotracker;
+pub mod draw;
 pub mod error;
 pub mod evaluate;
 pub mod frames;

@@ -256,6 +256,12 @@ pub fn grid(size: Size, per_side: u32) -> Vec<Place> {
         .collect()
 }
 
+/// Places a side of the grid that is used unless asked otherwise: the 55 of the published measure, but not more
+/// than one for every two pixels.
+pub fn default_grid(size: Size) -> u32 {
+    (size.width.min(size.height) / 2).clamp(1, 55)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

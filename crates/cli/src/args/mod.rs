@@ -1,6 +1,7 @@
 //! What may stand on the command line. Settings are optional here: what is absent comes from the model.
 
 pub mod evaluate;
+pub mod tracks;
 pub mod votes;
 
 use std::path::PathBuf;
@@ -71,6 +72,7 @@ pub enum Command {
     Inspect(InspectArgs),
     Models(ModelsArgs),
     Sprites(SpritesArgs),
+    Tracks(tracks::TracksArgs),
     Votes(votes::VotesArgs),
 }
 

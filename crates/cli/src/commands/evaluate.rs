@@ -195,21 +195,19 @@ fn manifest_of_transfer(folder: &Path) -> anyhow::Result<Manifest> {
     }
     let run: Run = serde_json::from_slice(&std::fs::read(&path).with_context(describe)?)
         .with_context(describe)?;
-    let rows = run.results.into_iter().filter_map(|generated| {
-        let result = generated.files.into_iter().next()?;
-        Some(vec![result, run.files.reference.clone(), generated.prompt])
-    });
-    let rows: Vec<Vec<String>> = rows.collect();
-    // The file may come from someone else: it names files of its folder and nothing outside.
-    if let Some(name) = rows
-        .iter()
-        .flat_map(|row| &row[..2])
-        .find(|name| name.contains(['/', '\\', ':']))
-    {
-        anyhow::bail!(
-            "{}: `{name}` is no name of a file in its folder",
-            path.display()
-        );
+    // Paths are as they were from where the transfer was started; the files lie in its folder. Only their names
+    // count, so that a file that comes from someone else cannot name anything outside.
+    let name_of = |path: &str| Some(Path::new(path).file_name()?.to_str()?.to_string());
+    let mut rows = Vec::new();
+    for generated in &run.results {
+        let result = generated.files.first().and_then(|path| name_of(path));
+        let Some((result, reference)) = result.zip(name_of(&run.files.reference)) else {
+            anyhow::bail!(
+                "{}: a result without a file, expected the name of one",
+                path.display()
+            );
+        };
+        rows.push(vec![result, reference, generated.prompt.clone()]);
     }
     Ok(Manifest::new(
         folder,

@@ -417,13 +417,14 @@ fn the_folder_of_a_transfer_is_measured_as_a_whole() {
         std::fs::write(folder.path().join("run.json"), run).unwrap();
         kinvert(["evaluate", text(folder.path()), "--json", "--no-cache"])
     };
-    let records = run("result.mp4").ended(0).json();
+    let records = run("some/where/result.mp4").ended(0).json();
     assert_eq!(value(&records, "path_correlation"), 1.0);
     assert!(value(&records, "text_similarity") > 0.0);
     assert!(folder.path().join("evaluation.csv").is_file());
-    run("../result.mp4")
+    run("/etc/absent.mp4")
         .ended(1)
-        .saying(&["no name of a file in its folder"]);
+        .saying(&["row 1", "absent.mp4"]);
+    run("..").ended(1).saying(&["a result without a file"]);
     run("result.mp4").ended(0);
     kinvert(["evaluate", text(folder.path()), "--prompt", "x"])
         .ended(2)

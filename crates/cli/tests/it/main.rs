@@ -10,5 +10,6 @@ mod inspect;
 mod interruption;
 mod sprites;
 mod support;
+mod tracks;
 mod transfer;
 mod votes;

@@ -20,9 +20,9 @@ pub struct Pyramid {
 }
 
 impl Pyramid {
-    /// A pyramid of `levels` levels, at least one.
-    pub fn new(frame: &RgbImage, levels: usize) -> Self {
-        let mut all = vec![Image::of(frame).smoothed(LIGHT, 1)];
+    /// A pyramid of `levels` levels, at least one, of the frame with `light` added to its channels.
+    pub fn new(frame: &RgbImage, levels: usize, light: [f32; 3]) -> Self {
+        let mut all = vec![Image::of(frame, light).smoothed(LIGHT, 1)];
         for level in 1..levels {
             all.push(all[level - 1].smoothed(BINOMIAL, 2));
         }
@@ -45,13 +45,13 @@ pub struct Image {
 }
 
 impl Image {
-    fn of(frame: &RgbImage) -> Self {
+    fn of(frame: &RgbImage, light: [f32; 3]) -> Self {
         let (width, height) = (frame.width() as usize, frame.height() as usize);
         let raw = frame.as_raw();
         Self::from_fn(width, height, |column, row| {
             let first = 3 * (row * width + column);
             let [red, green, blue] =
-                [0, 1, 2].map(|channel| f32::from(raw[first + channel]) / 255.0);
+                [0, 1, 2].map(|channel| f32::from(raw[first + channel]) / 255.0 + light[channel]);
             [red, green, blue, 0.0]
         })
     }
@@ -89,34 +89,49 @@ impl Image {
         self.pixels[row * (self.width + 1) + column]
     }
 
-    /// Calls `each` with the number in the line and the colour of `count` places `step` pixels apart, the first
-    /// at `[x, y]`. All of them are in the image, from `[0, 0]` to `[width - 1, height - 1]`.
+    /// Root mean square difference from an image of the same size, in a square around the pixel nearest to a
+    /// place that is in the frame.
+    pub fn difference(&self, other: &Self, [x, y]: Place, radius: u32) -> f32 {
+        let range = |at: f32, length: usize| {
+            let at = (at.round().max(0.0) as usize).min(length - 1);
+            at.saturating_sub(radius as usize)..(at + radius as usize + 1).min(length)
+        };
+        let (columns, rows) = (range(x, self.width), range(y, self.height));
+        let (mut squares, count) = (0.0, 3 * columns.len() * rows.len());
+        for row in rows {
+            for column in columns.clone() {
+                let pixels = self.pixel(column, row).into_iter();
+                let differences = pixels.zip(other.pixel(column, row)).map(|(a, b)| a - b);
+                squares += differences.map(|value| value * value).sum::<f32>();
+            }
+        }
+        (squares / count as f32).sqrt()
+    }
+
+    /// The colours at places `step` pixels apart, the first at `[x, y]`. All of them are in the image, from
+    /// `[0, 0]` to `[width - 1, height - 1]`.
     ///
     /// # Panics
     /// If there are more places than columns, one pixel apart.
-    pub fn sample_line(
-        &self,
-        [x, y]: Place,
-        step: f32,
-        count: usize,
-        mut each: impl FnMut(usize, Pixel),
-    ) {
+    pub fn sample_line(&self, [x, y]: Place, step: f32, colours: &mut [Pixel]) {
         let row = (y as usize).min(self.height - 1);
         let low = y - row as f32;
-        if step != 1.0 {
-            for index in 0..count {
+        if step == 1.0 {
+            let column = (x as usize).min(self.width - colours.len());
+            let right = x - column as f32;
+            let [upper, lower] = self.lines(row, column, colours.len() + 1);
+            for ((colour, upper), lower) in
+                (colours.iter_mut().zip(upper.windows(2))).zip(lower.windows(2))
+            {
+                *colour = blend(upper, lower, right, low);
+            }
+        } else {
+            for (index, colour) in colours.iter_mut().enumerate() {
                 let x = x + step * index as f32;
                 let column = (x as usize).min(self.width - 1);
                 let [upper, lower] = self.lines(row, column, 2);
-                each(index, blend(upper, lower, x - column as f32, low));
+                *colour = blend(upper, lower, x - column as f32, low);
             }
-            return;
-        }
-        let column = (x as usize).min(self.width - count);
-        let [upper, lower] = self.lines(row, column, count + 1);
-        for index in 0..count {
-            let right = x - column as f32;
-            each(index, blend(&upper[index..], &lower[index..], right, low));
         }
     }
 
@@ -159,20 +174,18 @@ mod tests {
 
     #[test]
     fn places_are_between_the_pixels_and_between_the_levels() {
-        let pyramid = Pyramid::new(&ramp(24, 16), 3);
-        assert_eq!((pyramid.level(2).width, pyramid.level(2).height), (6, 4));
+        let pyramid = Pyramid::new(&ramp(30, 26), 3, [0.0; 3]);
+        assert_eq!((pyramid.level(2).width, pyramid.level(2).height), (8, 7));
         for (level, factor) in [(0, 8.0), (1, 16.0), (2, 32.0)] {
             let check = |step: f32| {
-                pyramid.level(level).sample_line(
-                    [1.25, 1.5],
-                    step,
-                    3,
-                    |index, [red, green, ..]| {
-                        let x = 1.25 + step * index as f32;
-                        assert!((red * 255.0 - factor * x).abs() < 0.01, "{level} {index}");
-                        assert!((green * 255.0 - factor * 1.5).abs() < 0.01);
-                    },
-                );
+                let mut colours = [[0.0; 4]; 3];
+                let image = pyramid.level(level);
+                image.sample_line([2.25, 2.5], step, &mut colours);
+                for (index, [red, green, ..]) in colours.into_iter().enumerate() {
+                    let x = 2.25 + step * index as f32;
+                    assert!((red * 255.0 - factor * x).abs() < 0.01, "{level} {index}");
+                    assert!((green * 255.0 - factor * 2.5).abs() < 0.01);
+                }
             };
             check(1.0);
             check(0.75);
@@ -181,11 +194,13 @@ mod tests {
 
     #[test]
     fn the_last_pixel_can_be_sampled() {
-        let pyramid = Pyramid::new(&ramp(1, 5), 2);
+        let pyramid = Pyramid::new(&ramp(1, 5), 2, [0.0; 3]);
         let last = pyramid.level(0).pixel(0, 4);
         for step in [1.0, 0.5] {
+            let mut colours = [[0.0; 4]];
             let image = pyramid.level(0);
-            image.sample_line([0.0, 4.0], step, 1, |_, pixel| assert_eq!(pixel, last));
+            image.sample_line([0.0, 4.0], step, &mut colours);
+            assert_eq!(colours, [last]);
         }
         assert_eq!((pyramid.level(1).width, pyramid.level(1).height), (1, 3));
     }

@@ -123,7 +123,7 @@ mod tests {
 
     fn hold(bright: impl Fn(u32, u32) -> bool, place: Place) -> Hold {
         let frame = RgbImage::from_fn(33, 33, |x, y| Rgb([if bright(x, y) { 200 } else { 40 }; 3]));
-        Structure::of(Pyramid::new(&frame, 1).level(0)).hold(place, 5)
+        Structure::of(Pyramid::new(&frame, 1, [0.0; 3]).level(0)).hold(place, 5)
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn a_frame_smaller_than_the_square_will_do() {
         let frame = RgbImage::new(1, 2);
-        let structure = Structure::of(Pyramid::new(&frame, 1).level(0));
+        let structure = Structure::of(Pyramid::new(&frame, 1, [0.0; 3]).level(0));
         let hold = structure.hold([0.0, 1.0], 5);
         assert_eq!(hold.tensor, Tensor::default());
         assert_eq!(hold.one_sidedness, 0.0);

@@ -7,6 +7,8 @@
 
 mod cotracker;
 mod frechet;
+mod klt;
 mod motion_fidelity;
+mod sprite_truth;
 mod statistics;
 mod votes;
