@@ -33,9 +33,7 @@ impl TrackPair {
         let mut result = result.clone();
         if size != other {
             result = scaled(&result, size)?;
-            done.push(format!(
-                "tracks of the result scaled from {other} to {size}"
-            ));
+            done.push("tracks of the result scaled to the reference's size");
             let aspect = |size: Size| f64::from(size.width) / f64::from(size.height);
             if (aspect(size) / aspect(other) - 1.0).abs() > 0.02 {
                 warnings.push(format!(
@@ -53,7 +51,7 @@ impl TrackPair {
                 reference.frames(),
                 result.frames()
             ));
-            done.push(format!("resampled to {frames} frames"));
+            done.push("resampled in time to the shorter clip");
             reference = resampled(&reference, frames)?;
             result = resampled(&result, frames)?;
         }

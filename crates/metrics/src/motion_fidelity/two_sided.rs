@@ -74,19 +74,13 @@ impl MotionFidelity {
     /// it is in the other: 0, with a warning.
     pub fn of_moving(pair: &TrackPair) -> Self {
         let mut fidelity = Self::unmeasured(pair);
+        // No counts here: only records that were prepared in the same way may be averaged.
+        fidelity.preprocessing +=
+            &format!("; those that get {MOVING_REACH} of the diagonal away from their start");
         if fidelity.warn_if_undefined(pair) {
             return fidelity;
         }
         let moving = [moving(&pair.reference), moving(&pair.result)];
-        fidelity.preprocessing = format!(
-            "{}; {} of {} tracks of the reference and {} of {} of the result, those that get {MOVING_REACH} of the \
-             diagonal away from their start",
-            fidelity.preprocessing,
-            moving[0].len(),
-            pair.reference.len(),
-            moving[1].len(),
-            pair.result.len()
-        );
         let verdict = match (moving[0].is_empty(), moving[1].is_empty()) {
             (false, false) => {
                 fidelity.compare(pair, moving, StillSteps::Agree);
