@@ -219,18 +219,17 @@ pub trait Tracker {
     ) -> Result<Tracks, Error>;
 }
 
-/// Refuses starts outside the frame. The far edges belong to it: a [`grid`] on a frame of few pixels comes closer
-/// to them than the centre of the last pixel.
+/// Refuses starts outside the frame, which reaches from half a pixel before the centre of the first to half a pixel
+/// beyond the last: a [`grid`] on a frame of few pixels comes that close.
 pub(crate) fn check_starts(size: Size, starts: &[Place]) -> Result<(), Error> {
-    let lies_inside = |[x, y]: &Place| {
-        (0.0..=size.width as f32).contains(x) && (0.0..=size.height as f32).contains(y)
-    };
-    match starts.iter().find(|start| !lies_inside(start)) {
+    let is_within = |at: f32, length: u32| (-0.5..=length as f32).contains(&at);
+    let is_inside = |[x, y]: &Place| is_within(*x, size.width) && is_within(*y, size.height);
+    match starts.iter().position(|start| !is_inside(start)) {
         None => Ok(()),
-        Some(outside) => Err(Error::argument(
+        Some(index) => Err(Error::argument(
             "starts",
-            format!("{outside:?}"),
-            format!("places within the frame of {size} pixels"),
+            format!("{:?} for point {index}", starts[index]),
+            format!("places within a frame of {size} pixels"),
         )),
     }
 }

@@ -35,7 +35,7 @@ use rayon::prelude::*;
 
 use crate::Error;
 use crate::record::ModelStamp;
-use crate::tracks::{Place, Tracker, Tracks};
+use crate::tracks::{Place, Tracker, Tracks, check_starts};
 use light::Change;
 use patch::{Bells, Match, Patch};
 use pyramid::Pyramid;
@@ -219,7 +219,7 @@ impl Tracker for Klt {
         starts: &[Place],
         progress: &mut dyn Progress,
     ) -> Result<Tracks, Error> {
-        check_starts(starts, clip.size())?;
+        check_starts(clip.size(), starts)?;
         let frames = clip.frames();
         let levels = self.settings.levels_for(clip.size());
         let first = Pyramid::new(&frames[0], levels, [0.0; 3]);
@@ -254,21 +254,6 @@ impl Tracker for Klt {
         let in_turn = (0..starts.len()).flat_map(|track| history.iter().map(move |now| now[track]));
         let (places, visible) = in_turn.map(|point| (point.place, point.visible)).unzip();
         Tracks::new(frames.len(), clip.size(), places, visible)
-    }
-}
-
-fn check_starts(starts: &[Place], size: Size) -> Result<(), Error> {
-    let outside = |[x, y]: &Place| {
-        let within = |at: f32, length: u32| (-0.5..=length as f32).contains(&at);
-        !within(*x, size.width) || !within(*y, size.height)
-    };
-    match starts.iter().position(outside) {
-        Some(index) => Err(Error::argument(
-            "starts",
-            format!("{:?} for point {index}", starts[index]),
-            format!("places within a frame of {size} pixels"),
-        )),
-        None => Ok(()),
     }
 }
 
