@@ -5,7 +5,9 @@
 //! two clips people prefer. Every result is a [`Record`] that names its model, its preprocessing and its sample
 //! size, so that a number can be compared or refused.
 
+pub mod draw;
 pub mod error;
+pub mod klt;
 pub mod record;
 pub mod tracks;
 
