@@ -91,7 +91,16 @@ fn hint(error: &anyhow::Error) -> Option<String> {
                 .downcast_ref::<kinvert_sprites::Error>()
                 .and_then(kinvert_sprites::Error::hint)
         };
-        kinvert.or_else(video).or_else(nets).or_else(sprites)
+        let metrics = || {
+            cause
+                .downcast_ref::<kinvert_metrics::Error>()
+                .and_then(kinvert_metrics::Error::hint)
+        };
+        kinvert
+            .or_else(video)
+            .or_else(nets)
+            .or_else(sprites)
+            .or_else(metrics)
     })
 }
 
@@ -106,10 +115,12 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 fn is_interruption(error: &anyhow::Error) -> bool {
-    let cancelled = |error: &kinvert::Error| matches!(error, kinvert::Error::Cancelled);
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref().is_some_and(cancelled))
+    use kinvert::Error as Kinvert;
+    use kinvert_metrics::Error as Metrics;
+    error.chain().any(|cause| {
+        matches!(cause.downcast_ref(), Some(Kinvert::Cancelled))
+            || matches!(cause.downcast_ref(), Some(Metrics::Cancelled))
+    })
 }
 
 /// Whether an argument is at fault, and not a file or the machine.
@@ -127,10 +138,13 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     let video = |error: &kinvert_video::Error| {
         matches!(error, kinvert_video::Error::InvalidArgument { .. })
     };
+    let metrics =
+        |error: &kinvert_metrics::Error| matches!(error, kinvert_metrics::Error::Argument { .. });
     cause.is::<Usage>()
         || cause.downcast_ref().is_some_and(kinvert)
         || cause.downcast_ref().is_some_and(diffusion)
         || cause.downcast_ref().is_some_and(video)
+        || cause.downcast_ref().is_some_and(metrics)
 }
 
 #[cfg(test)]
@@ -169,5 +183,7 @@ mod tests {
         assert_eq!(exit_code(&stopped), INTERRUPTED);
         assert!(message(&stopped).contains("x.work"));
         assert_eq!(message(&kinvert::Error::Cancelled.into()), "interrupted\n");
+        let stopped = kinvert_metrics::Error::Cancelled.into();
+        assert_eq!(exit_code(&stopped), INTERRUPTED);
     }
 }

@@ -43,5 +43,6 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Inspect(args) => commands::inspect::run(&args, &session),
         Command::Models(args) => commands::models::run(&args, &session),
         Command::Sprites(args) => commands::sprites::run(&args, &session),
+        Command::Tracks(args) => commands::tracks::run(args, &mut session),
     }
 }

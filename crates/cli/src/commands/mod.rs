@@ -6,6 +6,7 @@ pub mod inspect;
 pub mod invert;
 pub mod models;
 pub mod sprites;
+pub mod tracks;
 pub mod transfer;
 
 /// `64x64`.

@@ -9,4 +9,5 @@ mod inspect;
 mod interruption;
 mod sprites;
 mod support;
+mod tracks;
 mod transfer;

@@ -1,5 +1,7 @@
 //! What may stand on the command line. Settings are optional here: what is absent comes from the model.
 
+mod tracks;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -12,6 +14,8 @@ use kinvert_sprites::{Background, Colour, Motion as SpriteMotion, Shape};
 use kinvert_video::Fit;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as NameError, StrDeserializer};
+
+pub use tracks::{TrackerName, TracksArgs};
 
 /// Most seeds that one command takes.
 const MAX_SEEDS: u64 = 10_000;
@@ -67,6 +71,7 @@ pub enum Command {
     Inspect(InspectArgs),
     Models(ModelsArgs),
     Sprites(SpritesArgs),
+    Tracks(TracksArgs),
 }
 
 /// Make new clips that move as a clip does: learn its motion, then generate.
