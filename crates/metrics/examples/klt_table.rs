@@ -45,7 +45,7 @@ fn row(motion: &str, background: &str, scores: &Scores) -> String {
     let [sprite, resting, panning] = [sprite, resting, panning].map(cells);
     let given_up = match covered {
         0 => "–".into(),
-        covered => percent(*given_up as f64 / *covered as f64),
+        _ => percent(*given_up as f64 / *covered as f64),
     };
     format!("| {motion} | {background} | {sprite} | {resting} | {panning} | {given_up} |")
 }

@@ -21,6 +21,8 @@
 //!   black too, and a plain background keeps its still tracks apart from where things pass. Stripes that move
 //!   along themselves look still.
 //!
+//! What changes in the whole frame at once, light and noise, is told from motion first ([`light`]).
+//!
 //! A point is lost where it leaves the frame, is not found, differs too much from what it was a frame before,
 //! or does not come back to where it was when it is tracked back. A lost point stays lost.
 
@@ -87,7 +89,7 @@ pub struct KltSettings {
     /// Largest root mean square difference between a patch and where it is found, brightness being 0 to 1.
     /// 0.15 by default.
     pub max_difference: f32,
-    /// The same for a point that no window holds and that counts as still. 0.006 by default, one and a half of
+    /// The same for a point that no window holds and that counts as still. 0.012 by default, three levels of
     /// 255.
     pub max_still_difference: f32,
 }
@@ -102,7 +104,7 @@ impl Default for KltSettings {
             max_one_sidedness: 0.5,
             max_return_px: 0.5,
             max_difference: 0.15,
-            max_still_difference: 0.006,
+            max_still_difference: 0.012,
         }
     }
 }

@@ -68,8 +68,8 @@ impl<'a> Patch<'a> {
             let first = patch.index(columns[0], rows[0] + row as i32);
             for column in 0..width {
                 let near = |i: usize, j: usize| around[(row + j) * wide + column + i];
-                patch.slopes[first + column] = scharr(near);
                 patch.values[first + column] = around[(row + 1) * wide + column + 1];
+                patch.slopes[first + column] = scharr(near);
             }
         }
         patch
@@ -166,7 +166,10 @@ impl<'a> Patch<'a> {
             let weights = &self.weights[first..][..width];
             for index in 0..width {
                 let (value, pixel) = (values[index], line[index]);
-                let off: Pixel = std::array::from_fn(|lane| value[lane] - pixel[lane]);
+                let mut off = [0.0; 4];
+                for lane in 0..4 {
+                    off[lane] = value[lane] - pixel[lane];
+                }
                 let square = dot(off, off);
                 let trust = 1.0 / (1.0 + square * doubt);
                 let weight = weights[index] * trust * trust;

@@ -82,7 +82,7 @@ impl Structure {
             for column in columns.clone() {
                 let tensor = self.tensors[row as usize * self.width + column as usize];
                 let (right, down) = ((column - x) as f64, (row - y) as f64);
-                let distance = right.hypot(down).max(1.0);
+                let distance = (right * right + down * down).sqrt().max(1.0);
                 sum.add(1.0, tensor);
                 towards[0].add(right / distance, tensor);
                 towards[1].add(down / distance, tensor);

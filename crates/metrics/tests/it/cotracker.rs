@@ -159,7 +159,7 @@ fn starts_outside_the_frame_are_refused() {
     let tracker = tracker();
     let clip = clip(2, 64, 48);
     for outside in [
-        [-0.1, 5.0],
+        [-0.6, 5.0],
         [64.1, 5.0],
         [5.0, 48.1],
         [f32::NAN, 5.0],
