@@ -38,6 +38,7 @@ pub mod objective;
 pub mod pipeline;
 pub mod pixels;
 pub mod settings;
+pub mod shape;
 pub mod sites;
 pub mod summary;
 pub mod transfer;
@@ -54,7 +55,10 @@ pub use modulation::Integration;
 pub use motion::{ModelId, Motion, MotionMetadata};
 pub use objective::{Objective, TimestepRange};
 pub use pipeline::Pipeline;
-pub use settings::{GenerationSettings, InversionSettings, MotionKind, Recommendations};
+pub use settings::{
+    Contribution, GenerationSettings, InversionSettings, MotionKind, Recommendations,
+};
+pub use shape::EmbeddingShape;
 pub use sites::SiteSelection;
 pub use summary::ModelSummary;
 pub use transfer::{

@@ -47,13 +47,20 @@ impl Integration {
     }
 }
 
-/// The embeddings of one site as tensors, `[positions, frames, channels]`. What is absent changes nothing.
+/// The embeddings of one site as tensors, `[positions, frames, channels]` with the positions of the site or a
+/// single one. What is absent changes nothing.
 #[derive(Debug, Clone)]
 pub struct SiteTensors<B: Backend> {
-    /// Added to the input of queries and keys of both attentions.
+    /// For queries and keys of both attentions.
     pub query_key: Option<Tensor<B, 3>>,
-    /// Added to the input of the values of `attn1` and `attn2`.
+    /// For the values of `attn1` and `attn2`.
     pub values: [Option<Tensor<B, 3>>; 2],
+}
+
+impl<B: Backend> SiteTensors<B> {
+    fn is_empty(&self) -> bool {
+        self.query_key.is_none() && self.values.iter().all(Option::is_none)
+    }
 }
 
 /// Embeddings of several sites, ready for a forward pass.
@@ -66,12 +73,14 @@ pub struct MotionModulation<B: Backend> {
 }
 
 impl<B: Backend> MotionModulation<B> {
-    /// Moves embeddings to a device.
+    /// Moves embeddings to a device, each interpolated to the grid of its site.
     pub fn new(integration: Integration, sites: &[SiteEmbeddings], device: &B::Device) -> Self {
         let sites = sites.iter().map(|site| {
+            let tensor = |embedding: &Embedding| to_tensor(&embedding.with_grid(site.grid), device);
+            let [query_key, value1, value2] = site.embeddings().map(|found| found.map(tensor));
             let tensors = SiteTensors {
-                query_key: Some(to_tensor(&site.query_key, device)),
-                values: [0, 1].map(|i| Some(to_tensor(&site.values[i], device))),
+                query_key,
+                values: [value1, value2],
             };
             (site.site.clone(), tensors)
         });
@@ -87,6 +96,19 @@ impl<B: Backend> MotionModulation<B> {
             site.values = [None, None];
         }
         self
+    }
+
+    /// Leaves the query-key embeddings out.
+    pub fn without_query_key(mut self) -> Self {
+        for site in self.sites.values_mut() {
+            site.query_key = None;
+        }
+        self
+    }
+
+    /// Whether there is no embedding at all, so that the network is the plain one.
+    pub fn is_empty(&self) -> bool {
+        self.sites.values().all(SiteTensors::is_empty)
     }
 
     fn apply(
