@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::projection::Projection;
+
 /// One embedding over a grid of positions, `[rows, columns, frames, channels]`, row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding {
@@ -25,6 +27,9 @@ pub struct SiteEmbeddings {
     pub query_key: Option<Embedding>,
     /// Motion Value embeddings of `attn1` and `attn2`.
     pub values: [Option<Embedding>; 2],
+    /// The projections of the three embeddings, in the order of [`SiteEmbeddings::embeddings`]; where embeddings
+    /// are concatenated, each has one.
+    pub projections: [Option<Projection>; 3],
 }
 
 /// What embeddings enter at a site, in the order in which they are listed everywhere; the names are those of
@@ -38,7 +43,7 @@ impl SiteEmbeddings {
         [&self.query_key, value1, value2].map(Option::as_ref)
     }
 
-    /// Each embedding that is there, changed.
+    /// Each embedding that is there, changed; projections as they are.
     pub fn map(&self, change: impl Fn(&Embedding) -> Embedding) -> Self {
         let [query_key, value1, value2] = self.embeddings().map(|found| found.map(&change));
         Self {
@@ -46,16 +51,17 @@ impl SiteEmbeddings {
             grid: self.grid,
             query_key,
             values: [value1, value2],
+            projections: self.projections.clone(),
         }
     }
 
     /// Whether every number is finite.
     pub fn is_finite(&self) -> bool {
-        let mut values = self
-            .embeddings()
-            .into_iter()
-            .flatten()
-            .flat_map(Embedding::values);
+        let embeddings = self.embeddings().into_iter().flatten();
+        let projections = self.projections.iter().flatten();
+        let mut values = embeddings
+            .flat_map(Embedding::values)
+            .chain(projections.flat_map(Projection::values));
         values.all(|value| value.is_finite())
     }
 }

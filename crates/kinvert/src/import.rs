@@ -88,6 +88,7 @@ fn convert(
                     grid,
                     query_key,
                     values: [value1, value2],
+                    projections: [None, None, None],
                 });
             }
             _ => {

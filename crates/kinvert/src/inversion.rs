@@ -21,7 +21,10 @@ use kinvert_nets::unet3d::TemporalSite;
 use crate::checkpoint::{Checkpoint, SavedTensor};
 use crate::embedding::{Embedding, SiteEmbeddings, grid_weights};
 use crate::error::Error;
-use crate::modulation::{MotionModulation, SiteTensors, to_tensor};
+use crate::modulation::{
+    InputTensors, Integration, MotionModulation, SiteTensors, to_matrix, to_tensor,
+};
+use crate::projection::Projection;
 use crate::settings::InversionSettings;
 use kinvert_base::Progress;
 
@@ -31,6 +34,9 @@ const EPSILON: f32 = 1e-8;
 
 /// Steps between two checkpoints.
 const CHECKPOINT_EVERY: usize = 10;
+
+/// Label of the random start of embeddings that are concatenated.
+const EMBEDDING: &str = "inversion.embedding";
 
 /// Labels of the random draws of a step.
 const NOISE: &str = "inversion.noise";
@@ -59,8 +65,8 @@ pub struct Draw<B: AutodiffBackend> {
 
 /// Embeddings that are being learned, and the optimiser's memory of them.
 ///
-/// The embeddings of all sites stand in one list, so that each has one place in the optimiser and in a
-/// checkpoint.
+/// The embeddings of all sites stand in one list, each followed by its projection if it has one, so that each
+/// has one place in the optimiser and in a checkpoint.
 pub struct Learner<'a, B: TrackingBackend> {
     unet: &'a UNet3DCondition<B>,
     schedule: &'a NoiseSchedule,
@@ -109,7 +115,7 @@ impl<B: AutodiffBackend> LearnedInput<B> {
     }
 }
 
-/// One embedding under optimisation.
+/// One embedding, or one projection as `[1, 2 * channels, channels]`, under optimisation.
 struct Parameter<B: AutodiffBackend> {
     value: Tensor<B::InnerBackend, 3>,
     state: Option<AdamWState<B::InnerBackend, 3>>,
@@ -123,7 +129,8 @@ impl<B: AutodiffBackend> Parameter<B> {
 }
 
 impl<'a, B: TrackingBackend> Learner<'a, B> {
-    /// Starts from embeddings of zero at the chosen sites, for latents of the given frames, height and width.
+    /// Starts at the chosen sites, for latents of the given frames, height and width, from embeddings of zero;
+    /// from [random ones and projections of zero](crate::projection) if they are concatenated.
     pub fn new(
         unet: &'a UNet3DCondition<B>,
         schedule: &'a NoiseSchedule,
@@ -139,7 +146,15 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
             let inputs = shapes.map(|shape| {
                 let grid = shape.grid(site_grid)?;
                 let shape = [grid[0] * grid[1], frames, site.channels];
-                parameters.push(Parameter::new(Tensor::zeros(shape, device)));
+                if settings.integration == Integration::Concat {
+                    let index = parameters.len() as u64;
+                    let start = NoiseSource::new(settings.seed);
+                    let start = start.gaussian(EMBEDDING, index, shape, device);
+                    let projection = Tensor::zeros([1, 2 * site.channels, site.channels], device);
+                    parameters.extend([start, projection].map(Parameter::new));
+                } else {
+                    parameters.push(Parameter::new(Tensor::zeros(shape, device)));
+                }
                 Some(LearnedInput::new(grid, site_grid, device))
             });
             LearnedSite {
@@ -186,7 +201,8 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
     }
 
     /// The loss for the current embeddings and its gradient for each of them, in the order query-key, value
-    /// of `attn1`, value of `attn2`, site by site, those left out that do not exist.
+    /// of `attn1`, value of `attn2`, site by site, those left out that do not exist. The gradient of a
+    /// projection, `[1, 2 * channels, channels]`, comes after that of its embedding.
     pub fn gradients(
         &self,
         reference: &Reference<B>,
@@ -284,14 +300,22 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
         Ok(())
     }
 
-    /// The embeddings as they are now.
+    /// The embeddings as they are now, with their projections.
     pub fn embeddings(&self) -> Vec<SiteEmbeddings> {
         let mut parameters = self.parameters.iter();
+        let is_projected = self.settings.integration == Integration::Concat;
         let site = |site: &LearnedSite<B>| {
+            let mut projections = [None, None, None];
+            let mut places = projections.iter_mut();
             let [query_key, value1, value2] = site.inputs.each_ref().map(|input| {
+                let place = places.next()?;
                 let [rows, columns] = input.as_ref()?.grid;
                 let value = &parameters.next()?.value;
                 let [_, frames, channels] = value.dims();
+                if is_projected {
+                    let values = to_floats(parameters.next()?.value.clone());
+                    *place = Some(Projection::new(channels, values));
+                }
                 let shape = [rows, columns, frames, channels];
                 Some(Embedding::new(shape, to_floats(value.clone())))
             });
@@ -300,6 +324,7 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
                 grid: site.grid,
                 query_key,
                 values: [value1, value2],
+                projections,
             }
         };
         self.sites.iter().map(site).collect()
@@ -310,11 +335,16 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
     /// # Panics
     /// If they are not those of the learner's sites, or of other shapes.
     pub fn set_embeddings(&mut self, embeddings: &[SiteEmbeddings], device: &B::Device) {
-        let parameters: Vec<_> = embeddings
-            .iter()
-            .flat_map(|site| site.embeddings().into_iter().flatten())
-            .map(|embedding| Parameter::new(to_tensor(embedding, device)))
-            .collect();
+        let mut parameters = Vec::new();
+        for site in embeddings {
+            for (embedding, projection) in site.embeddings().into_iter().zip(&site.projections) {
+                let embedding = embedding.map(|embedding| to_tensor(embedding, device));
+                let projection = projection
+                    .as_ref()
+                    .map(|projection| to_matrix(projection, device).unsqueeze());
+                parameters.extend(embedding.into_iter().chain(projection).map(Parameter::new));
+            }
+        }
         let shapes = |parameters: &[Parameter<B>]| {
             let shapes = parameters.iter().map(|parameter| parameter.value.dims());
             shapes.collect::<Vec<_>>()
@@ -379,7 +409,15 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
         let site = |site: &LearnedSite<B>| {
             let [query_key, value1, value2] = site.inputs.each_ref().map(|input| {
                 let input = input.as_ref()?;
-                Some(input.at_site(tensors.next()?.clone()))
+                let embedding = input.at_site(tensors.next()?.clone());
+                let projection = match self.settings.integration {
+                    Integration::Concat => Some(tensors.next()?.clone().squeeze_dim(0)),
+                    _ => None,
+                };
+                Some(InputTensors {
+                    embedding,
+                    projection,
+                })
             });
             let tensors = SiteTensors {
                 query_key,

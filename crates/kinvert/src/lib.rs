@@ -37,6 +37,7 @@ pub mod motion;
 pub mod objective;
 pub mod pipeline;
 pub mod pixels;
+pub mod projection;
 pub mod settings;
 pub mod shape;
 pub mod sites;

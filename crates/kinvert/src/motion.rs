@@ -4,7 +4,8 @@
 //! `{site}.query_key`, `{site}.attn1.value` and `{site}.attn2.value`, each `[positions, frames, channels]` with
 //! the positions that the settings of learning say ([`EmbeddingShape`](crate::EmbeddingShape)), and none that
 //! is `off`. In the method a query-key embedding has 1 position and a value embedding `rows * columns` of its
-//! site. Besides, there are `inverted_latents` `[1, channels, frames, height, width]` (the noise from which the
+//! site. Embeddings that are concatenated have their `{input}.projection` `[2 * channels, channels]` beside them,
+//! such as `{site}.query_key.projection`. Besides, there are `inverted_latents` `[1, channels, frames, height, width]` (the noise from which the
 //! clip would come) and `preview` `[height, width, 3]` (a few frames of the clip). The header's
 //! `kinvert.motion` entry is [`MotionMetadata`] as JSON.
 //!
@@ -21,6 +22,8 @@ use serde::{Deserialize, Serialize};
 use crate::atomic::write_file;
 use crate::embedding::{Embedding, INPUTS, SiteEmbeddings};
 use crate::error::Error;
+use crate::modulation::Integration;
+use crate::projection::Projection;
 use crate::settings::InversionSettings;
 use crate::shape::EmbeddingShape;
 
@@ -125,9 +128,14 @@ impl Motion {
             tensors.push((name, Dtype::F32, shape.to_vec(), bytes));
         };
         for site in &self.sites {
-            for (input, embedding) in INPUTS.iter().zip(site.embeddings()) {
+            let learned = site.embeddings().into_iter().zip(&site.projections);
+            for (input, (embedding, projection)) in INPUTS.iter().zip(learned) {
+                let name = format!("{}.{input}", site.site);
+                if let Some(projection) = projection {
+                    let name = format!("{name}.projection");
+                    add_f32(name, &projection.shape(), projection.values());
+                }
                 if let Some(embedding) = embedding {
-                    let name = format!("{}.{input}", site.site);
                     add_f32(name, &embedding.shape(), embedding.values());
                 }
             }
@@ -289,7 +297,7 @@ fn read_site(
         )))
     };
     let [query_key, value1, value2] = INPUTS;
-    let embeddings = SiteEmbeddings {
+    let mut embeddings = SiteEmbeddings {
         site: site.to_string(),
         grid,
         query_key: read(query_key, settings.query_key)?,
@@ -297,13 +305,46 @@ fn read_site(
             read(value1, settings.values)?,
             read(value2, settings.values)?,
         ],
+        projections: [None, None, None],
     };
     let found = embeddings.embeddings().into_iter().flatten();
     let channels: BTreeSet<usize> = found.map(Embedding::channels).collect();
     if channels.len() > 1 {
         return Err(format!("the embeddings of `{site}` differ in channels"));
     }
+    if settings.integration == Integration::Concat {
+        let is_there = embeddings.embeddings().map(|found| found.is_some());
+        for ((input, is_there), projection) in INPUTS
+            .into_iter()
+            .zip(is_there)
+            .zip(&mut embeddings.projections)
+        {
+            if let Some(channels) = channels.first().filter(|_| is_there) {
+                *projection = Some(read_projection(tensors, site, input, *channels)?);
+            }
+        }
+    }
     Ok(embeddings)
+}
+
+fn read_projection(
+    tensors: &SafeTensors<'_>,
+    site: &str,
+    input: &str,
+    channels: usize,
+) -> Result<Projection, String> {
+    let name = format!("{site}.{input}.projection");
+    let view = tensors
+        .tensor(&name)
+        .map_err(|_| format!("it has no tensor `{name}`"))?;
+    if view.shape() != [2 * channels, channels] {
+        return Err(format!(
+            "`{name}` has the shape {:?}, expected {:?}",
+            view.shape(),
+            [2 * channels, channels]
+        ));
+    }
+    Ok(Projection::new(channels, read_floats(&view, &name)?))
 }
 
 fn read_latents(view: &TensorView<'_>, frames: usize) -> Result<Array<f32>, String> {
@@ -396,6 +437,12 @@ pub(crate) mod tests {
             grid,
             query_key: fill(settings.query_key),
             values: [0, 1].map(|_| fill(settings.values)),
+            projections: [settings.query_key, settings.values, settings.values].map(|shape| {
+                let is_there =
+                    settings.integration == Integration::Concat && shape != EmbeddingShape::Off;
+                let values = || (0..2 * channels * channels).map(|i| i as f32).collect();
+                is_there.then(|| Projection::new(channels, values()))
+            }),
         };
         Motion {
             metadata: MotionMetadata {
@@ -432,10 +479,12 @@ pub(crate) mod tests {
             frames in 1usize..5, rows in 1usize..4, columns in 1usize..4, channels in 1usize..5,
             query_key in select(vec!["off", "1d", "2d", "grid-1x2", "grid-2x2"]),
             values in select(vec!["off", "1d", "2d"]),
+            integration in select(vec![Integration::AddBefore, Integration::Concat]),
         ) {
             let settings = InversionSettings {
                 query_key: query_key.parse().unwrap(),
                 values: values.parse().unwrap(),
+                integration,
                 ..Default::default()
             };
             let motion = shaped(frames, [rows, columns], channels, settings);
@@ -463,7 +512,7 @@ pub(crate) mod tests {
             Motion::from_bytes(&motion.to_bytes()).unwrap_err()
         };
         type Damage = fn(&mut Motion);
-        let cases: [(&str, Damage); 9] = [
+        let cases: [(&str, Damage); 11] = [
             ("format version", |m| m.metadata.format_version = 99),
             ("expected 1 positions and 3 frames", |m| {
                 m.metadata.frames = 3
@@ -471,6 +520,18 @@ pub(crate) mod tests {
             ("expected 4 positions and 2 frames", |m| {
                 m.metadata.settings.query_key = EmbeddingShape::TwoD
             }),
+            (
+                "no tensor `up_blocks.1.temp_attentions.0.transformer_blocks.0.query_key.projection`",
+                |m| m.metadata.settings.integration = Integration::Concat,
+            ),
+            (
+                "query_key.projection` has the shape [4, 2], expected [6, 3]",
+                |m| {
+                    m.metadata.settings.integration = Integration::Concat;
+                    let narrow = || Some(Projection::new(2, vec![0.0; 8]));
+                    m.sites[0].projections = [narrow(), narrow(), narrow()];
+                },
+            ),
             ("its settings: `value shape`", |m| {
                 m.metadata.settings.values = EmbeddingShape::Grid([2, 2])
             }),

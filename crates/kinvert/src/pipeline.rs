@@ -30,6 +30,7 @@ use crate::inversion::{Learner, Reference, to_floats};
 use crate::modulation::MotionModulation;
 use crate::motion::{Array, ModelId, Motion, MotionMetadata};
 use crate::pixels;
+use crate::projection::Projection;
 use crate::settings::{
     Contribution, GenerationSettings, InversionSettings, MotionKind, Recommendations,
 };
@@ -568,7 +569,7 @@ impl<B: TrackingBackend> Pipeline<B> {
     ///
     /// # Errors
     /// [`Error::MotionDoesNotFit`] if a site is not there or has other channels, [`Error::Setting`] if there are
-    /// too few frames for the differences.
+    /// too few frames for the differences or the integration cannot replay what was learned.
     pub fn modulation(
         &self,
         motion: &Motion,
@@ -577,6 +578,9 @@ impl<B: TrackingBackend> Pipeline<B> {
         latent_size: [usize; 2],
     ) -> Result<Option<MotionModulation<Inner<B>>>, Error> {
         settings.check_frames(frames)?;
+        let learned = motion.metadata.settings.integration;
+        let integration = settings.integration.unwrap_or(learned);
+        integration.check_replays(learned)?;
         let sites = self.sites();
         let prepare = |embeddings: &SiteEmbeddings| {
             let misfit = |reason: String| Error::MotionDoesNotFit { reason };
@@ -603,13 +607,7 @@ impl<B: TrackingBackend> Pipeline<B> {
         if settings.strength == 0.0 {
             return Ok(None);
         }
-        let modulation = MotionModulation::new(
-            settings
-                .integration
-                .unwrap_or(motion.metadata.settings.integration),
-            &prepared,
-            &self.device,
-        );
+        let modulation = MotionModulation::new(integration, &prepared, &self.device);
         let modulation = match settings.kind {
             MotionKind::Object | MotionKind::Hybrid => modulation,
             MotionKind::Camera => modulation.without_values(),
@@ -670,7 +668,8 @@ impl<B: TrackingBackend> Pipeline<B> {
 
 impl SiteEmbeddings {
     /// The embeddings as they enter the network: resampled to the frames and the grid, the values debiased,
-    /// all times the strength.
+    /// all times the strength. Where there is a projection it takes the strength, so that one of zero is the
+    /// plain model.
     fn prepared(
         &self,
         settings: &GenerationSettings,
@@ -682,13 +681,15 @@ impl SiteEmbeddings {
             Debias::Difference => settings.difference_gain,
             Debias::Normalize | Debias::None => 1.0,
         };
+        let is_projected = self.projections.iter().any(Option::is_some);
+        let strength = if is_projected { 1.0 } else { settings.strength };
         let value = |embedding: &Embedding| {
             let debiased =
                 resampled(embedding).debiased(settings.debias, settings.difference_frames);
-            debiased.scaled((settings.strength * gain) as f32)
+            debiased.scaled((strength * gain) as f32)
         };
-        let query_key =
-            |embedding: &Embedding| resampled(embedding).scaled(settings.strength as f32);
+        let query_key = |embedding: &Embedding| resampled(embedding).scaled(strength as f32);
+        let projection = |projection: &Projection| projection.scaled(settings.strength as f32);
         SiteEmbeddings {
             site: self.site.clone(),
             grid,
@@ -697,6 +698,10 @@ impl SiteEmbeddings {
                 .values
                 .each_ref()
                 .map(|found| found.as_ref().map(value)),
+            projections: self
+                .projections
+                .each_ref()
+                .map(|found| found.as_ref().map(projection)),
         }
     }
 }

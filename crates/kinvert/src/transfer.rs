@@ -612,6 +612,9 @@ pub fn run_transfer(
     let started = Instant::now();
     request.inversion.check()?;
     request.generation.check()?;
+    if let Some(integration) = request.generation.settings.integration {
+        integration.check_replays(request.inversion.integration)?;
+    }
     let mut progress = Recorder::new(progress);
     let names = TransferFiles::NAMES;
 

@@ -164,7 +164,7 @@ pub struct GenerateArgs {
     #[arg(long)]
     pub force: bool,
     /// How embeddings enter the attentions: add-before, add-after, multiply-before or multiply-after [default: as
-    /// they were learned]
+    /// they were learned, which for concat is the only way]
     #[arg(long, value_name = "WAY", value_parser = named::<Integration>, help_heading = "Generating")]
     pub integration: Option<Integration>,
     /// Denoising steps [default: the model's; built in 15, published 30]
@@ -397,8 +397,8 @@ pub struct InversionArgs {
     /// Positions of the value embeddings: off, 1d or 2d [default: the model's; published 2d]
     #[arg(long, value_name = "SHAPE")]
     pub values: Option<EmbeddingShape>,
-    /// How embeddings enter: add-before, add-after, multiply-before or multiply-after [default: the model's;
-    /// published add-before]
+    /// How embeddings enter: add-before, add-after, multiply-before, multiply-after or concat [default: the
+    /// model's; published add-before]
     #[arg(long, value_name = "WAY", value_parser = named::<Integration>)]
     pub integration: Option<Integration>,
     /// Steps of the DDIM inversion that finds the clip's noise [default: the model's; published 50]
@@ -631,7 +631,7 @@ mod tests {
     #[test]
     fn every_axis_has_a_flag() {
         let line = "kinvert transfer a.mp4 --prompt b --query-key grid-2x3 --values off --contribution values \
-                    --difference-frames 5";
+                    --difference-frames 5 --integration concat";
         let Command::Transfer(args) = Cli::try_parse_from(line.split_whitespace())
             .unwrap()
             .command
@@ -643,6 +643,7 @@ mod tests {
             (inversion.query_key, inversion.values),
             (EmbeddingShape::Grid([2, 3]), EmbeddingShape::Off)
         );
+        assert_eq!(inversion.integration, Integration::Concat);
         let generation = args.generation.over(&GenerationSettings::default());
         assert_eq!(
             (generation.contribution, generation.difference_frames),

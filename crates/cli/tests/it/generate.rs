@@ -261,6 +261,9 @@ fn contributions_and_longer_differences_are_chosen() {
     kinvert_line(&line, &["--difference-frames", "4"])
         .ended(2)
         .saying(&["`difference frames` is 4, expected between 1 and 3"]);
+    kinvert_line(&line, &["--integration", "concat"])
+        .ended(2)
+        .saying(&["`integration` is concat, expected another way"]);
     kinvert_line(&line, &["--contribution", "value"])
         .ended(2)
         .saying(&["query-key"]);

@@ -3,10 +3,12 @@
 
 use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
-use kinvert::embedding::{Embedding, SiteEmbeddings};
+use kinvert::checkpoint::Checkpoint;
+use kinvert::embedding::SiteEmbeddings;
 use kinvert::inversion::{Draw, Learner, Reference};
 use kinvert::modulation::MotionModulation;
-use kinvert::{EmbeddingShape, Integration, InversionSettings};
+use kinvert::projection::Projection;
+use kinvert::{EmbeddingShape, Error, Integration, InversionSettings, Progress, Quiet};
 use kinvert_diffusion::NoiseSource;
 use kinvert_nets::UNet3DCondition;
 use kinvert_nets::unet3d::{SitePart, TemporalSite};
@@ -43,6 +45,7 @@ fn cases() -> Vec<InversionSettings> {
         Integration::AddAfter,
         Integration::MultiplyBefore,
         Integration::MultiplyAfter,
+        Integration::Concat,
     ];
     let shapes = [
         ("1d", "2d"),
@@ -109,14 +112,20 @@ fn learning_starts_from_the_plain_model_and_can_leave_it() {
             let modulation =
                 MotionModulation::new(settings.integration, &start, &Default::default());
             assert_eq!(predict(Some(&modulation)), plain, "{}", name(&settings));
-            for (index, gradient) in learner
-                .gradients(&reference, draw)
-                .1
-                .into_iter()
-                .enumerate()
-            {
-                let is_moved = values(gradient).iter().any(|g| *g != 0.0);
-                assert!(is_moved, "{}: parameter {index}", name(&settings));
+            let gradients = learner.gradients(&reference, draw).1;
+            let is_moved = gradients.into_iter().map(|gradient| {
+                let gradient = values(gradient);
+                gradient.iter().any(|g| *g != 0.0)
+            });
+            let is_moved: Vec<bool> = is_moved.collect();
+            match settings.integration {
+                // Every projection is, and moves the embedding before it from the second step on.
+                Integration::Concat => assert_eq!(is_moved, [false, true].repeat(3)),
+                _ => assert!(
+                    !is_moved.contains(&false),
+                    "{}: {is_moved:?}",
+                    name(&settings)
+                ),
             }
         });
     }
@@ -124,11 +133,19 @@ fn learning_starts_from_the_plain_model_and_can_leave_it() {
 
 /// Numbers like those that learning ends with, other at every place.
 fn random(site: &SiteEmbeddings) -> SiteEmbeddings {
-    site.map(|embedding| {
-        let noise: Tensor<B, 3> =
-            NoiseSource::new(2).gaussian("test.start", 0, embedding.shape(), &Default::default());
-        embedding.with_values(values(noise * 0.3))
-    })
+    let noise = |count: usize, deviation: f64| {
+        let source = NoiseSource::new(2);
+        let noise: Tensor<B, 1> = source.gaussian("test.start", 0, [count], &Default::default());
+        values(noise * deviation)
+    };
+    let projections = site.projections.each_ref().map(|found| {
+        let count = found.as_ref()?.values().len();
+        Some(Projection::new(CHANNELS, noise(count, 3.0)))
+    });
+    SiteEmbeddings {
+        projections,
+        ..site.map(|embedding| embedding.with_values(noise(embedding.values().len(), 0.3)))
+    }
 }
 
 #[test]
@@ -180,7 +197,18 @@ fn moved(
         }
     };
     let site = |site: &SiteEmbeddings| {
-        site.map(|found: &Embedding| found.with_values(change(found.values())))
+        let mut moved = site.clone();
+        let [value1, value2] = &mut moved.values;
+        let embeddings = [&mut moved.query_key, value1, value2];
+        for (embedding, projection) in embeddings.into_iter().zip(&mut moved.projections) {
+            if let Some(embedding) = embedding {
+                *embedding = embedding.with_values(change(embedding.values()));
+            }
+            if let Some(projection) = projection {
+                *projection = Projection::new(CHANNELS, change(projection.values()));
+            }
+        }
+        moved
     };
     start.iter().map(site).collect()
 }
@@ -206,4 +234,63 @@ fn learned_shapes_are_those_of_the_settings() {
     }
     let coarse: EmbeddingShape = "grid-3x1".parse().unwrap();
     assert_eq!(coarse.grid([4, 2]), Some([3, 1]));
+}
+
+/// Stops after two steps.
+#[derive(Default)]
+struct Stop {
+    done: usize,
+}
+
+impl Progress for Stop {
+    fn start(&mut self, _stage: &str, _total: usize) {}
+    fn advance(&mut self, done: usize, _detail: &str) {
+        self.done = done;
+    }
+    fn finish(&mut self) {}
+    fn note(&mut self, _message: &str) {}
+    fn is_cancelled(&self) -> bool {
+        self.done == 2
+    }
+}
+
+#[test]
+fn learning_by_concatenation_goes_on_where_it_was_stopped() {
+    let (unet, reference, device) = (unet(), reference(), Default::default());
+    let settings = InversionSettings {
+        steps: 4,
+        learning_rate: 0.1,
+        ..settings(Integration::Concat, "grid-2x2", "2d")
+    };
+    let mut whole = None;
+    with_learner(&unet, &settings, |mut learner, _| {
+        let start = learner.embeddings();
+        learner.run(&reference, |_| Ok(()), &mut Quiet).unwrap();
+        let learned = learner.embeddings();
+        for (learned, start) in learned[0].embeddings().iter().zip(start[0].embeddings()) {
+            assert_ne!(
+                *learned, start,
+                "projections let gradients through to embeddings"
+            );
+        }
+        whole = Some((learned, learner.losses().to_vec()));
+    });
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    with_learner(&unet, &settings, |mut learner, _| {
+        let save = |checkpoint: Checkpoint| checkpoint.save(&path, "run");
+        let stopped = learner.run(&reference, save, &mut Stop::default());
+        assert!(matches!(stopped, Err(Error::Cancelled)));
+    });
+    with_learner(&unet, &settings, |mut learner, _| {
+        let checkpoint = Checkpoint::load(&path, "run").unwrap();
+        assert_eq!(checkpoint.losses.len(), 2);
+        assert!(learner.resume(checkpoint, &device));
+        learner.run(&reference, |_| Ok(()), &mut Quiet).unwrap();
+        assert_eq!(
+            Some((learner.embeddings(), learner.losses().to_vec())),
+            whole
+        );
+    });
 }

@@ -59,6 +59,7 @@ fn golden_embeddings(recording: &Recording) -> Vec<SiteEmbeddings> {
         SiteEmbeddings {
             query_key: read("qk"),
             values: [read("v1"), read("v2")],
+            projections: [None, None, None],
             grid,
             site: site.name,
         }

@@ -71,6 +71,7 @@ pub fn published_embeddings(
         SiteEmbeddings {
             query_key: read("pos_embed"),
             values: [read("attn1.vSpatial"), read("attn2.vSpatial")],
+            projections: [None, None, None],
             site,
             grid,
         }
