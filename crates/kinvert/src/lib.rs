@@ -43,6 +43,7 @@ pub mod shape;
 pub mod sites;
 pub mod summary;
 pub mod transfer;
+pub mod variant;
 pub mod workspace;
 
 pub use embedding::Debias;
@@ -66,6 +67,7 @@ pub use transfer::{
     ClipOptions, Destination, FrameRate, GenerationRequest, TransferReport, TransferRequest,
     prepare_clip, run_transfer, write_clip,
 };
+pub use variant::Variant;
 
 /// The examples of the README, so that they are compiled.
 #[cfg(doctest)]

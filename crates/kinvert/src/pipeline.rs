@@ -740,7 +740,7 @@ pub(crate) fn model_hash(files: &ModelFiles) -> Result<String, Error> {
 }
 
 /// SHA-256 of a value's JSON.
-fn fingerprint(value: &impl Serialize) -> String {
+pub(crate) fn fingerprint(value: &impl Serialize) -> String {
     let json = serde_json::to_vec(value).expect("settings and names are valid JSON");
     Sha256::digest(json)
         .iter()
