@@ -255,6 +255,7 @@ impl Progress for Stop {
 }
 
 #[test]
+#[allow(clippy::result_large_err)] // what the learner calls returns the library's error, which is large
 fn learning_by_concatenation_goes_on_where_it_was_stopped() {
     let (unet, reference, device) = (unet(), reference(), Default::default());
     let settings = InversionSettings {
