@@ -15,16 +15,16 @@ use crate::motion::read_floats;
 pub struct Checkpoint {
     /// Loss of every step that was done.
     pub losses: Vec<f32>,
-    /// Embeddings with the optimiser's moments, in the learner's order.
+    /// Embeddings and projections with the optimiser's moments, in the learner's order.
     pub tensors: Vec<SavedTensor>,
 }
 
-/// One embedding and its first and second moment.
+/// One embedding or projection, and its first and second moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SavedTensor {
-    /// `[positions, frames, channels]`.
+    /// `[positions, frames, channels]`; of a projection `[1, 2 * channels, channels]`.
     pub shape: [usize; 3],
-    /// The embedding.
+    /// What is learned.
     pub value: Vec<f32>,
     /// The moments, once there was a step.
     pub moments: Option<[Vec<f32>; 2]>,

@@ -1,29 +1,69 @@
 //! Motion embeddings as plain numbers: what a motion file holds, and how they are resampled and debiased.
 //!
 //! Source: *Motion Inversion for Video Customization* (arXiv:2403.20193v2), Eq. 3 and 5. An embedding has the
-//! shape `[positions, frames, channels]`; a query-key embedding has one position that stands for all, a value
-//! embedding one per cell of its site's grid, row by row.
+//! shape `[positions, frames, channels]` over a grid of its own, row by row. In the method a query-key embedding
+//! has one position that stands for all, a value embedding one per cell of its site's grid; the other shapes are
+//! those of [`EmbeddingShape`](crate::EmbeddingShape).
 
 use serde::{Deserialize, Serialize};
 
-/// One embedding, `[positions, frames, channels]`, row-major.
+use crate::projection::Projection;
+
+/// One embedding over a grid of positions, `[rows, columns, frames, channels]`, row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding {
-    shape: [usize; 3],
+    shape: [usize; 4],
     values: Vec<f32>,
 }
 
-/// The embeddings of one site.
+/// The embeddings of one site. What is absent was left out of the learning.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SiteEmbeddings {
     /// The site: the block's path in the published checkpoint.
     pub site: String,
-    /// Rows and columns of the grid that the value embeddings belong to.
+    /// Rows and columns of the site; an embedding may have another grid.
     pub grid: [usize; 2],
     /// Motion Query-Key embedding, shared by both attentions of the block.
-    pub query_key: Embedding,
+    pub query_key: Option<Embedding>,
     /// Motion Value embeddings of `attn1` and `attn2`.
-    pub values: [Embedding; 2],
+    pub values: [Option<Embedding>; 2],
+    /// The projections of the three embeddings, in the order of [`SiteEmbeddings::embeddings`]; where embeddings
+    /// are concatenated, each has one.
+    pub projections: [Option<Projection>; 3],
+}
+
+/// What embeddings enter at a site, in the order in which they are listed everywhere; the names are those of
+/// files.
+pub(crate) const INPUTS: [&str; 3] = ["query_key", "attn1.value", "attn2.value"];
+
+impl SiteEmbeddings {
+    /// Query-key, value of `attn1`, value of `attn2`.
+    pub fn embeddings(&self) -> [Option<&Embedding>; 3] {
+        let [value1, value2] = &self.values;
+        [&self.query_key, value1, value2].map(Option::as_ref)
+    }
+
+    /// Each embedding that is there, changed; projections as they are.
+    pub fn map(&self, change: impl Fn(&Embedding) -> Embedding) -> Self {
+        let [query_key, value1, value2] = self.embeddings().map(|found| found.map(&change));
+        Self {
+            site: self.site.clone(),
+            grid: self.grid,
+            query_key,
+            values: [value1, value2],
+            projections: self.projections.clone(),
+        }
+    }
+
+    /// Whether every number is finite.
+    pub fn is_finite(&self) -> bool {
+        let embeddings = self.embeddings().into_iter().flatten();
+        let projections = self.projections.iter().flatten();
+        let mut values = embeddings
+            .flat_map(Embedding::values)
+            .chain(projections.flat_map(Projection::values));
+        values.all(|value| value.is_finite())
+    }
 }
 
 /// What is done to value embeddings before they are used, so that appearance which all frames share cancels
@@ -31,7 +71,8 @@ pub struct SiteEmbeddings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Debias {
-    /// Each frame minus the frame before it; the first as it is.
+    /// Each frame minus the frame before it, or a few frames before it; frames without such a frame as they
+    /// are.
     #[default]
     Difference,
     /// Each frame minus the mean of all frames.
@@ -41,19 +82,11 @@ pub enum Debias {
 }
 
 impl Embedding {
-    /// All zeros: the start of learning, with which the network is the plain one.
-    pub fn zeros(shape: [usize; 3]) -> Self {
-        Self {
-            shape,
-            values: vec![0.0; shape.iter().product()],
-        }
-    }
-
-    /// An embedding from its values.
+    /// An embedding from its values, `[rows, columns, frames, channels]`.
     ///
     /// # Panics
     /// If the number of values is not that of the shape.
-    pub fn new(shape: [usize; 3], values: Vec<f32>) -> Self {
+    pub fn new(shape: [usize; 4], values: Vec<f32>) -> Self {
         assert_eq!(
             values.len(),
             shape.iter().product::<usize>(),
@@ -62,14 +95,33 @@ impl Embedding {
         Self { shape, values }
     }
 
+    /// The same shape with other values.
+    ///
+    /// # Panics
+    /// If their number is another.
+    pub fn with_values(&self, values: Vec<f32>) -> Self {
+        Self::new(self.shape, values)
+    }
+
     /// `[positions, frames, channels]`.
     pub fn shape(&self) -> [usize; 3] {
-        self.shape
+        let [rows, columns, frames, channels] = self.shape;
+        [rows * columns, frames, channels]
+    }
+
+    /// Rows and columns of the embedding's own grid.
+    pub fn grid(&self) -> [usize; 2] {
+        [self.shape[0], self.shape[1]]
     }
 
     /// Number of frames.
     pub fn frames(&self) -> usize {
-        self.shape[1]
+        self.shape[2]
+    }
+
+    /// Length of each vector.
+    pub fn channels(&self) -> usize {
+        self.shape[3]
     }
 
     /// The values, row-major.
@@ -77,13 +129,15 @@ impl Embedding {
         &self.values
     }
 
-    /// Removes what all frames share; see [`Debias`].
-    pub fn debiased(&self, debias: Debias) -> Self {
+    /// Removes what all frames share; see [`Debias`]. A difference is taken to the frame `difference_frames`
+    /// earlier, 1 in the method; frames that have no such frame keep their value, as if zeros came before the
+    /// first.
+    pub fn debiased(&self, debias: Debias, difference_frames: usize) -> Self {
         match debias {
             Debias::None => self.clone(),
             Debias::Difference => self.map_frames(|frame, at| {
-                let (now, before) = (at(frame), frame.checked_sub(1).map_or(0.0, at));
-                now - before
+                let earlier = frame.checked_sub(difference_frames);
+                at(frame) - earlier.map_or(0.0, at)
             }),
             Debias::Normalize => {
                 let frames = self.frames();
@@ -97,10 +151,7 @@ impl Embedding {
 
     /// Every value times a factor.
     pub fn scaled(&self, factor: f32) -> Self {
-        Self {
-            shape: self.shape,
-            values: self.values.iter().map(|value| value * factor).collect(),
-        }
+        self.with_values(self.values.iter().map(|value| value * factor).collect())
     }
 
     /// Linear interpolation along the frames, as PyTorch's `interpolate(mode="linear",
@@ -113,7 +164,7 @@ impl Embedding {
         if frames == self.frames() {
             return self.clone();
         }
-        let [positions, _, channels] = self.shape;
+        let [positions, _, channels] = self.shape();
         let taps = linear_taps(self.frames(), frames);
         let mut values = Vec::with_capacity(positions * frames * channels);
         for position in 0..positions {
@@ -127,23 +178,19 @@ impl Embedding {
                 }));
             }
         }
-        Self {
-            shape: [positions, frames, channels],
-            values,
-        }
+        self.with_shape(self.grid(), frames, values)
     }
 
     /// Bilinear interpolation over the grid of positions, as PyTorch's `interpolate(mode="bilinear",
     /// align_corners=False)`. An embedding with a single position stands for any grid and stays as it is.
     ///
     /// # Panics
-    /// If the positions are not those of `from`, or `to` is empty.
-    pub fn with_grid(&self, from: [usize; 2], to: [usize; 2]) -> Self {
-        let [positions, frames, channels] = self.shape;
-        if positions == 1 || from == to {
+    /// If `to` is empty.
+    pub fn with_grid(&self, to: [usize; 2]) -> Self {
+        let (from, frames, channels) = (self.grid(), self.frames(), self.channels());
+        if from == [1, 1] || from == to {
             return self.clone();
         }
-        assert_eq!(positions, from[0] * from[1], "positions of a {from:?} grid");
         assert!(to[0] > 0 && to[1] > 0, "no grid to interpolate to");
         let (rows, columns) = (linear_taps(from[0], to[0]), linear_taps(from[1], to[1]));
         let mut values = Vec::with_capacity(to[0] * to[1] * frames * channels);
@@ -162,10 +209,7 @@ impl Embedding {
                 }
             }
         }
-        Self {
-            shape: [to[0] * to[1], frames, channels],
-            values,
-        }
+        self.with_shape(to, frames, values)
     }
 
     /// The first frames alone.
@@ -178,32 +222,34 @@ impl Embedding {
             "{frames} of {} frames",
             self.frames()
         );
-        let [positions, had, channels] = self.shape;
+        let [_, had, channels] = self.shape();
         let kept = self
             .values
             .chunks(had * channels)
             .flat_map(|rows| &rows[..frames * channels]);
-        Self {
-            shape: [positions, frames, channels],
-            values: kept.copied().collect(),
-        }
+        self.with_shape(self.grid(), frames, kept.copied().collect())
     }
 
     /// Frames up to the last that is not all zeros: what was trained of a longer embedding.
     pub fn trained_frames(&self) -> usize {
-        let [_, frames, channels] = self.shape;
+        let [_, frames, channels] = self.shape();
         let row = |index: usize| self.values.chunks(channels).skip(index).step_by(frames);
         let trained = |frame: &usize| row(*frame).flatten().any(|value| *value != 0.0);
         (0..frames).rev().find(trained).map_or(0, |last| last + 1)
     }
 
     fn at(&self, position: usize, frame: usize, channel: usize) -> f32 {
-        self.values[(position * self.shape[1] + frame) * self.shape[2] + channel]
+        self.values[(position * self.frames() + frame) * self.channels() + channel]
+    }
+
+    /// Values over another grid or of other frames.
+    fn with_shape(&self, [rows, columns]: [usize; 2], frames: usize, values: Vec<f32>) -> Self {
+        Self::new([rows, columns, frames, self.channels()], values)
     }
 
     /// A new value for every element, from the values of all frames at its position and channel.
     fn map_frames(&self, value: impl Fn(usize, &dyn Fn(usize) -> f32) -> f32) -> Self {
-        let [positions, frames, channels] = self.shape;
+        let [positions, frames, channels] = self.shape();
         let mut values = Vec::with_capacity(self.values.len());
         for position in 0..positions {
             for frame in 0..frames {
@@ -212,11 +258,26 @@ impl Embedding {
                 }
             }
         }
-        Self {
-            shape: self.shape,
-            values,
+        self.with_values(values)
+    }
+}
+
+/// The matrix that interpolates positions of one grid to those of another as [`Embedding::with_grid`] does:
+/// `[positions of to, positions of from]`, row-major.
+pub(crate) fn grid_weights(from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
+    let (rows, columns) = (linear_taps(from[0], to[0]), linear_taps(from[1], to[1]));
+    let mut weights = vec![0.0; to[0] * to[1] * from[0] * from[1]];
+    let mut row_of_matrix = weights.chunks_mut(from[0] * from[1]);
+    for &(top, bottom, down) in &rows {
+        for (&(left, right, across), weights) in columns.iter().zip(&mut row_of_matrix) {
+            for (row, vertical) in [(top, 1.0 - down), (bottom, down)] {
+                for (column, horizontal) in [(left, 1.0 - across), (right, across)] {
+                    weights[row * from[1] + column] += vertical * horizontal;
+                }
+            }
         }
     }
+    weights
 }
 
 /// For each of `to` output samples: the two input samples around it and the weight of the second.
@@ -236,21 +297,36 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn ramp(shape: [usize; 3]) -> Embedding {
+    fn ramp(shape: [usize; 4]) -> Embedding {
         let count: usize = shape.iter().product();
         Embedding::new(shape, (0..count).map(|i| (i * i % 17) as f32).collect())
     }
 
     #[test]
     fn difference_keeps_the_first_frame() {
-        let embedding = Embedding::new([1, 3, 2], vec![1.0, 10.0, 4.0, 20.0, 9.0, 40.0]);
+        let embedding = Embedding::new([1, 1, 3, 2], vec![1.0, 10.0, 4.0, 20.0, 9.0, 40.0]);
         let expected = [1.0, 10.0, 3.0, 10.0, 5.0, 20.0];
-        assert_eq!(embedding.debiased(Debias::Difference).values(), expected);
+        assert_eq!(embedding.debiased(Debias::Difference, 1).values(), expected);
+    }
+
+    #[test]
+    fn longer_differences_keep_the_frames_before_them() {
+        let embedding = Embedding::new([1, 1, 5, 1], vec![1.0, 4.0, 9.0, 16.0, 25.0]);
+        for (frames, expected) in [
+            (2, [1.0, 4.0, 8.0, 12.0, 16.0]),
+            (3, [1.0, 4.0, 9.0, 15.0, 21.0]),
+            (5, [1.0, 4.0, 9.0, 16.0, 25.0]),
+        ] {
+            assert_eq!(
+                embedding.debiased(Debias::Difference, frames).values(),
+                expected
+            );
+        }
     }
 
     #[test]
     fn normalize_leaves_a_mean_of_zero() {
-        let embedding = ramp([2, 4, 3]).debiased(Debias::Normalize);
+        let embedding = ramp([1, 2, 4, 3]).debiased(Debias::Normalize, 1);
         for position in 0..2 {
             for channel in 0..3 {
                 let sum: f32 = (0..4)
@@ -264,15 +340,15 @@ mod tests {
     #[test]
     fn interpolation_follows_pytorchs_convention() {
         // torch.nn.functional.interpolate(torch.tensor([[[0., 1., 4., 9.]]]), 6, mode="linear")
-        let embedding = Embedding::new([1, 4, 1], vec![0.0, 1.0, 4.0, 9.0]);
+        let embedding = Embedding::new([1, 1, 4, 1], vec![0.0, 1.0, 4.0, 9.0]);
         let expected = [0.0, 0.5, 1.5, 3.5, 6.5, 9.0];
         for (found, expected) in embedding.with_frames(6).values().iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{found} {expected}");
         }
         // torch.nn.functional.interpolate(torch.tensor([[[[0., 2.], [4., 8.]]]]), (2, 3), mode="bilinear")
-        let embedding = Embedding::new([4, 1, 1], vec![0.0, 2.0, 4.0, 8.0]);
+        let embedding = Embedding::new([2, 2, 1, 1], vec![0.0, 2.0, 4.0, 8.0]);
         assert_eq!(
-            embedding.with_grid([2, 2], [2, 3]).values(),
+            embedding.with_grid([2, 3]).values(),
             [0.0, 1.0, 2.0, 4.0, 6.0, 8.0]
         );
     }
@@ -280,23 +356,37 @@ mod tests {
     proptest! {
         #[test]
         fn resampling_to_the_same_size_is_the_identity(rows in 1usize..4, columns in 1usize..4, frames in 1usize..6) {
-            let embedding = ramp([rows * columns, frames, 3]);
+            let embedding = ramp([rows, columns, frames, 3]);
             prop_assert_eq!(&embedding.with_frames(frames), &embedding);
-            prop_assert_eq!(&embedding.with_grid([rows, columns], [rows, columns]), &embedding);
+            prop_assert_eq!(&embedding.with_grid([rows, columns]), &embedding);
+        }
+
+        #[test]
+        fn the_matrix_of_a_grid_interpolates_as_the_embedding_does(
+            from in [1usize..5, 1usize..5], to in [1usize..6, 1usize..6]
+        ) {
+            let embedding = ramp([from[0], from[1], 1, 1]);
+            let (weights, cells) = (grid_weights(from, to), from[0] * from[1]);
+            let resampled = embedding.with_grid(to);
+            for (position, weights) in weights.chunks(cells).enumerate() {
+                let sum: f32 = weights.iter().zip(embedding.values()).map(|(w, v)| w * v).sum();
+                let expected = resampled.at(if from == [1, 1] { 0 } else { position }, 0, 0);
+                prop_assert!((sum - expected).abs() < 1e-5, "{} {}", sum, expected);
+            }
         }
 
         #[test]
         fn resampling_stays_within_the_range_and_keeps_constants(frames in 1usize..6, to in 1usize..12) {
-            let embedding = ramp([2, frames, 2]).with_frames(to);
+            let embedding = ramp([1, 2, frames, 2]).with_frames(to);
             prop_assert!(embedding.values().iter().all(|v| (0.0..=16.0).contains(v)));
-            let constant = Embedding::new([1, frames, 1], vec![3.5; frames]).with_frames(to);
+            let constant = Embedding::new([1, 1, frames, 1], vec![3.5; frames]).with_frames(to);
             prop_assert!(constant.values().iter().all(|v| *v == 3.5));
         }
 
         #[test]
         fn sums_of_differences_give_the_embedding_back(frames in 1usize..6) {
-            let embedding = ramp([2, frames, 3]);
-            let difference = embedding.debiased(Debias::Difference);
+            let embedding = ramp([2, 1, frames, 3]);
+            let difference = embedding.debiased(Debias::Difference, 1);
             for position in 0..2 {
                 for channel in 0..3 {
                     let mut sum = 0.0;

@@ -51,8 +51,9 @@ fn convert(
     let mut unread: BTreeSet<&str> = tensors.names().collect();
     let mut found = Vec::new();
     for site in sites {
-        let [rows, columns] = site.grid(latent_size);
-        let mut read = |name: &str, positions: usize| {
+        let grid = site.grid(latent_size);
+        let mut read = |name: &str, embedding_grid: [usize; 2]| {
+            let positions = embedding_grid[0] * embedding_grid[1];
             let key = format!("{}.{name}", site.name);
             let Some(shape) = tensors.shape(&key) else {
                 return Ok(None);
@@ -68,21 +69,28 @@ fn convert(
             let values = tensors
                 .values(&key)
                 .map_err(|reason| format!("`{key}` {reason}"))?;
-            Ok(Some(Embedding::new([shape[0], shape[1], shape[2]], values)))
+            let [rows, columns] = embedding_grid;
+            Ok(Some(Embedding::new(
+                [rows, columns, shape[1], shape[2]],
+                values,
+            )))
         };
         let parts = (
-            read("pos_embed", 1)?,
-            read("attn1.vSpatial", rows * columns)?,
-            read("attn2.vSpatial", rows * columns)?,
+            read("pos_embed", [1, 1])?,
+            read("attn1.vSpatial", grid)?,
+            read("attn2.vSpatial", grid)?,
         );
         match parts {
             (None, None, None) => {}
-            (Some(query_key), Some(value1), Some(value2)) => found.push(SiteEmbeddings {
-                site: site.name.clone(),
-                grid: [rows, columns],
-                query_key,
-                values: [value1, value2],
-            }),
+            (query_key @ Some(_), value1 @ Some(_), value2 @ Some(_)) => {
+                found.push(SiteEmbeddings {
+                    site: site.name.clone(),
+                    grid,
+                    query_key,
+                    values: [value1, value2],
+                    projections: [None, None, None],
+                });
+            }
             _ => {
                 return Err(format!(
                     "`{}` has some of its three embeddings only",
@@ -108,7 +116,7 @@ fn cut_to_trained_frames(
     let embeddings = || {
         sites
             .iter()
-            .flat_map(|site| [&site.query_key, &site.values[0], &site.values[1]])
+            .flat_map(|site| site.embeddings().into_iter().flatten())
     };
     let rows = embeddings().map(Embedding::frames).min().unwrap_or(0);
     if embeddings().any(|embedding| embedding.frames() != rows) {
@@ -124,10 +132,6 @@ fn cut_to_trained_frames(
             "it has {rows} rows of which {trained} are trained, {frames} frames were asked for"
         ));
     }
-    let cut = |site: SiteEmbeddings| SiteEmbeddings {
-        query_key: site.query_key.first_frames(frames),
-        values: site.values.map(|value| value.first_frames(frames)),
-        ..site
-    };
-    Ok(sites.into_iter().map(cut).collect())
+    let cut = |site: &SiteEmbeddings| site.map(|embedding| embedding.first_frames(frames));
+    Ok(sites.iter().map(cut).collect())
 }

@@ -11,17 +11,20 @@ use std::collections::BTreeMap;
 
 use burn::optim::{AdamWConfig, SimpleOptimizer};
 use burn::optim::{AdamWState, AdaptiveMomentumState};
-use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{Tensor, TensorData};
 use kinvert_diffusion::{NoiseSchedule, NoiseSource};
 use kinvert_nets::UNet3DCondition;
 use kinvert_nets::kernels::TrackingBackend;
 use kinvert_nets::unet3d::TemporalSite;
 
 use crate::checkpoint::{Checkpoint, SavedTensor};
-use crate::embedding::{Embedding, SiteEmbeddings};
+use crate::embedding::{Embedding, SiteEmbeddings, grid_weights};
 use crate::error::Error;
-use crate::modulation::{MotionModulation, SiteTensors, to_tensor};
+use crate::modulation::{
+    InputTensors, Integration, MotionModulation, SiteTensors, to_matrix, to_tensor,
+};
+use crate::projection::Projection;
 use crate::settings::InversionSettings;
 use kinvert_base::Progress;
 
@@ -31,6 +34,9 @@ const EPSILON: f32 = 1e-8;
 
 /// Steps between two checkpoints.
 const CHECKPOINT_EVERY: usize = 10;
+
+/// Label of the random start of embeddings that are concatenated.
+const EMBEDDING: &str = "inversion.embedding";
 
 /// Labels of the random draws of a step.
 const NOISE: &str = "inversion.noise";
@@ -59,33 +65,72 @@ pub struct Draw<B: AutodiffBackend> {
 
 /// Embeddings that are being learned, and the optimiser's memory of them.
 ///
-/// The three embeddings of every site stand in one list, so that each has one place in the optimiser and in
-/// a checkpoint.
+/// The embeddings of all sites stand in one list, each followed by its projection if it has one, so that each
+/// has one place in the optimiser and in a checkpoint.
 pub struct Learner<'a, B: TrackingBackend> {
     unet: &'a UNet3DCondition<B>,
     schedule: &'a NoiseSchedule,
     settings: &'a InversionSettings,
-    sites: Vec<LearnedSite>,
+    sites: Vec<LearnedSite<B>>,
     parameters: Vec<Parameter<B>>,
     losses: Vec<f32>,
 }
 
-struct LearnedSite {
+/// A site and which embeddings it has: query-key, value of `attn1`, value of `attn2`.
+struct LearnedSite<B: AutodiffBackend> {
     name: String,
     grid: [usize; 2],
+    inputs: [Option<LearnedInput<B>>; 3],
 }
 
-/// One embedding under optimisation.
+/// Where an embedding has its entries.
+struct LearnedInput<B: AutodiffBackend> {
+    grid: [usize; 2],
+    /// Interpolates a coarse grid, `[positions of the site, positions of the embedding]`.
+    to_site: Option<Tensor<B, 2>>,
+}
+
+impl<B: AutodiffBackend> LearnedInput<B> {
+    fn new(grid: [usize; 2], site: [usize; 2], device: &B::Device) -> Self {
+        let is_coarse = grid != [1, 1] && grid != site;
+        let to_site = is_coarse.then(|| {
+            let shape = [site[0] * site[1], grid[0] * grid[1]];
+            Tensor::from_data(TensorData::new(grid_weights(grid, site), shape), device)
+        });
+        Self { grid, to_site }
+    }
+
+    /// The embedding at every position of the site, or at the single one that stands for all. The product with
+    /// a constant matrix lets gradients through to the coarse entries.
+    fn at_site(&self, embedding: Tensor<B, 3>) -> Tensor<B, 3> {
+        let Some(to_site) = &self.to_site else {
+            return embedding;
+        };
+        let ([cells, frames, channels], [positions, _]) = (embedding.dims(), to_site.dims());
+        let cells = embedding.reshape([cells, frames * channels]);
+        to_site
+            .clone()
+            .matmul(cells)
+            .reshape([positions, frames, channels])
+    }
+}
+
+/// One embedding, or one projection as `[1, 2 * channels, channels]`, under optimisation.
 struct Parameter<B: AutodiffBackend> {
     value: Tensor<B::InnerBackend, 3>,
     state: Option<AdamWState<B::InnerBackend, 3>>,
 }
 
-/// Embeddings per site: query-key, value of `attn1`, value of `attn2`.
-const PER_SITE: usize = 3;
+impl<B: AutodiffBackend> Parameter<B> {
+    /// One that had no step.
+    fn new(value: Tensor<B::InnerBackend, 3>) -> Self {
+        Self { value, state: None }
+    }
+}
 
 impl<'a, B: TrackingBackend> Learner<'a, B> {
-    /// Starts from embeddings of zero at the chosen sites, for latents of the given frames, height and width.
+    /// Starts at the chosen sites, for latents of the given frames, height and width, from embeddings of zero;
+    /// from [random ones and projections of zero](crate::projection) if they are concatenated.
     pub fn new(
         unet: &'a UNet3DCondition<B>,
         schedule: &'a NoiseSchedule,
@@ -94,30 +139,36 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
         [frames, height, width]: [usize; 3],
         device: &B::Device,
     ) -> Self {
-        let zeros = |positions, channels| Parameter {
-            value: Tensor::zeros([positions, frames, channels], device),
-            state: None,
+        let shapes = [settings.query_key, settings.values, settings.values];
+        let mut parameters = Vec::new();
+        let mut learned = |site: &TemporalSite| {
+            let site_grid = site.grid([height, width]);
+            let inputs = shapes.map(|shape| {
+                let grid = shape.grid(site_grid)?;
+                let shape = [grid[0] * grid[1], frames, site.channels];
+                if settings.integration == Integration::Concat {
+                    let index = parameters.len() as u64;
+                    let start = NoiseSource::new(settings.seed);
+                    let start = start.gaussian(EMBEDDING, index, shape, device);
+                    let projection = Tensor::zeros([1, 2 * site.channels, site.channels], device);
+                    parameters.extend([start, projection].map(Parameter::new));
+                } else {
+                    parameters.push(Parameter::new(Tensor::zeros(shape, device)));
+                }
+                Some(LearnedInput::new(grid, site_grid, device))
+            });
+            LearnedSite {
+                name: site.name.clone(),
+                grid: site_grid,
+                inputs,
+            }
         };
-        let grid = |site: &TemporalSite| site.grid([height, width]);
         Self {
             unet,
             schedule,
             settings,
-            sites: sites
-                .iter()
-                .map(|s| LearnedSite {
-                    name: s.name.clone(),
-                    grid: grid(s),
-                })
-                .collect(),
-            parameters: sites
-                .iter()
-                .flat_map(|site| {
-                    let [rows, columns] = grid(site);
-                    [1, rows * columns, rows * columns]
-                        .map(|positions| zeros(positions, site.channels))
-                })
-                .collect(),
+            sites: sites.iter().map(&mut learned).collect(),
+            parameters,
             losses: Vec::new(),
         }
     }
@@ -150,7 +201,8 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
     }
 
     /// The loss for the current embeddings and its gradient for each of them, in the order query-key, value
-    /// of `attn1`, value of `attn2`, site by site.
+    /// of `attn1`, value of `attn2`, site by site, those left out that do not exist. The gradient of a
+    /// projection, `[1, 2 * channels, channels]`, comes after that of its embedding.
     pub fn gradients(
         &self,
         reference: &Reference<B>,
@@ -204,8 +256,8 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
         }
     }
 
-    /// Runs the steps that are left. `save` gets a checkpoint every few steps and when the user asks to
-    /// stop.
+    /// Runs the steps that are left, of which there are none if there are no embeddings. `save` gets a
+    /// checkpoint every few steps and when the user asks to stop.
     ///
     /// # Errors
     /// [`Error::Cancelled`] when the user asked to stop, [`Error::NotFinite`] when the loss is no number,
@@ -216,6 +268,10 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
         mut save: impl FnMut(Checkpoint) -> Result<(), Error>,
         progress: &mut dyn Progress,
     ) -> Result<(), Error> {
+        if self.parameters.is_empty() {
+            progress.note("there are no embeddings to learn: both are off");
+            return Ok(());
+        }
         let shape = reference.latents.dims();
         let device = reference.latents.device();
         progress.start("learning the motion", self.settings.steps);
@@ -244,38 +300,57 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
         Ok(())
     }
 
-    /// The embeddings as they are now.
+    /// The embeddings as they are now, with their projections.
     pub fn embeddings(&self) -> Vec<SiteEmbeddings> {
-        let numbers = |parameter: &Parameter<B>| {
-            Embedding::new(parameter.value.dims(), to_floats(parameter.value.clone()))
-        };
-        let per_site = self.parameters.chunks(PER_SITE);
-        self.sites
-            .iter()
-            .zip(per_site)
-            .map(|(site, parameters)| SiteEmbeddings {
+        let mut parameters = self.parameters.iter();
+        let is_projected = self.settings.integration == Integration::Concat;
+        let site = |site: &LearnedSite<B>| {
+            let mut projections = [None, None, None];
+            let mut places = projections.iter_mut();
+            let [query_key, value1, value2] = site.inputs.each_ref().map(|input| {
+                let place = places.next()?;
+                let [rows, columns] = input.as_ref()?.grid;
+                let value = &parameters.next()?.value;
+                let [_, frames, channels] = value.dims();
+                if is_projected {
+                    let values = to_floats(parameters.next()?.value.clone());
+                    *place = Some(Projection::new(channels, values));
+                }
+                let shape = [rows, columns, frames, channels];
+                Some(Embedding::new(shape, to_floats(value.clone())))
+            });
+            SiteEmbeddings {
                 site: site.name.clone(),
                 grid: site.grid,
-                query_key: numbers(&parameters[0]),
-                values: [numbers(&parameters[1]), numbers(&parameters[2])],
-            })
-            .collect()
+                query_key,
+                values: [value1, value2],
+                projections,
+            }
+        };
+        self.sites.iter().map(site).collect()
     }
 
     /// Replaces the embeddings, and forgets what the optimiser remembers.
     ///
     /// # Panics
-    /// If they are not those of the learner's sites.
+    /// If they are not those of the learner's sites, or of other shapes.
     pub fn set_embeddings(&mut self, embeddings: &[SiteEmbeddings], device: &B::Device) {
-        assert_eq!(embeddings.len(), self.sites.len(), "number of sites");
-        self.parameters = embeddings
-            .iter()
-            .flat_map(|site| [&site.query_key, &site.values[0], &site.values[1]])
-            .map(|embedding| Parameter {
-                value: to_tensor(embedding, device),
-                state: None,
-            })
-            .collect();
+        let mut parameters = Vec::new();
+        for site in embeddings {
+            for (embedding, projection) in site.embeddings().into_iter().zip(&site.projections) {
+                let embedding = embedding.map(|embedding| to_tensor(embedding, device));
+                let projection = projection
+                    .as_ref()
+                    .map(|projection| to_matrix(projection, device).unsqueeze());
+                parameters.extend(embedding.into_iter().chain(projection).map(Parameter::new));
+            }
+        }
+        let shapes = |parameters: &[Parameter<B>]| {
+            let shapes = parameters.iter().map(|parameter| parameter.value.dims());
+            shapes.collect::<Vec<_>>()
+        };
+        assert_eq!(shapes(&parameters), shapes(&self.parameters), "shapes");
+        self.parameters = parameters;
     }
 
     /// Everything that is needed to go on later.
@@ -311,7 +386,7 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
             return false;
         }
         let restore = |saved: SavedTensor| {
-            let tensor = |values| to_tensor(&Embedding::new(saved.shape, values), device);
+            let tensor = |values| Tensor::from_data(TensorData::new(values, saved.shape), device);
             let state = saved.moments.map(|[moment_1, moment_2]| {
                 AdamWState::new(AdaptiveMomentumState::new(
                     steps,
@@ -330,20 +405,29 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
     }
 
     fn modulation(&self, tensors: &[Tensor<B, 3>]) -> MotionModulation<B> {
-        let sites = self
-            .sites
-            .iter()
-            .zip(tensors.chunks(PER_SITE))
-            .map(|(site, tensors)| {
-                let tensors = SiteTensors {
-                    query_key: Some(tensors[0].clone()),
-                    values: [Some(tensors[1].clone()), Some(tensors[2].clone())],
+        let mut tensors = tensors.iter();
+        let site = |site: &LearnedSite<B>| {
+            let [query_key, value1, value2] = site.inputs.each_ref().map(|input| {
+                let input = input.as_ref()?;
+                let embedding = input.at_site(tensors.next()?.clone());
+                let projection = match self.settings.integration {
+                    Integration::Concat => Some(tensors.next()?.clone().squeeze_dim(0)),
+                    _ => None,
                 };
-                (site.name.clone(), tensors)
+                Some(InputTensors {
+                    embedding,
+                    projection,
+                })
             });
+            let tensors = SiteTensors {
+                query_key,
+                values: [value1, value2],
+            };
+            (site.name.clone(), tensors)
+        };
         MotionModulation {
             integration: self.settings.integration,
-            sites: sites.collect::<BTreeMap<_, _>>(),
+            sites: self.sites.iter().map(site).collect::<BTreeMap<_, _>>(),
         }
     }
 }

@@ -37,10 +37,13 @@ pub mod motion;
 pub mod objective;
 pub mod pipeline;
 pub mod pixels;
+pub mod projection;
 pub mod settings;
+pub mod shape;
 pub mod sites;
 pub mod summary;
 pub mod transfer;
+pub mod variant;
 pub mod workspace;
 
 pub use embedding::Debias;
@@ -54,13 +57,17 @@ pub use modulation::Integration;
 pub use motion::{ModelId, Motion, MotionMetadata};
 pub use objective::{Objective, TimestepRange};
 pub use pipeline::Pipeline;
-pub use settings::{GenerationSettings, InversionSettings, MotionKind, Recommendations};
+pub use settings::{
+    Contribution, GenerationSettings, InversionSettings, MotionKind, Recommendations,
+};
+pub use shape::EmbeddingShape;
 pub use sites::SiteSelection;
 pub use summary::ModelSummary;
 pub use transfer::{
     ClipOptions, Destination, FrameRate, GenerationRequest, TransferReport, TransferRequest,
     prepare_clip, run_transfer, write_clip,
 };
+pub use variant::Variant;
 
 /// The examples of the README, so that they are compiled.
 #[cfg(doctest)]

@@ -1,12 +1,17 @@
 //! The motion file: what was learned from one clip, and where it came from.
 //!
 //! A motion file is a safetensors file, named `*.motion.safetensors`. For every site it holds
-//! `{site}.query_key` `[1, frames, channels]` and `{site}.attn1.value`, `{site}.attn2.value`
-//! `[rows * columns, frames, channels]`; besides, `inverted_latents` `[1, channels, frames, height, width]`
-//! (the noise from which the clip would come) and `preview` `[height, width, 3]` (a few frames of the clip).
-//! The header's `kinvert.motion` entry is [`MotionMetadata`] as JSON.
+//! `{site}.query_key`, `{site}.attn1.value` and `{site}.attn2.value`, each `[positions, frames, channels]` with
+//! the positions that the settings of learning say ([`EmbeddingShape`](crate::EmbeddingShape)), and none that
+//! is `off`. In the method a query-key embedding has 1 position and a value embedding `rows * columns` of its
+//! site. Embeddings that are concatenated have their `{input}.projection` `[2 * channels, channels]` beside them,
+//! such as `{site}.query_key.projection`. Besides, there are `inverted_latents` `[1, channels, frames, height, width]` (the noise from which the
+//! clip would come) and `preview` `[height, width, 3]` (a few frames of the clip). The header's
+//! `kinvert.motion` entry is [`MotionMetadata`] as JSON.
+//!
+//! Version 1 of the format knew the method's shapes alone; its files are read as such.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use burn::tensor::{bf16, f16};
@@ -15,19 +20,23 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic::write_file;
-use crate::embedding::{Embedding, SiteEmbeddings};
+use crate::embedding::{Embedding, INPUTS, SiteEmbeddings};
 use crate::error::Error;
+use crate::modulation::Integration;
+use crate::projection::Projection;
 use crate::settings::InversionSettings;
+use crate::shape::EmbeddingShape;
 
 /// The entry of the header that makes a safetensors file a motion file.
 const METADATA_KEY: &str = "kinvert.motion";
 
 /// Version of the format that is written; older ones are read, newer ones refused.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// Bounds on what is read. A motion of 24 frames at 576x320 has about 90 MB.
 const MAX_FILE_BYTES: u64 = 4 << 30;
 const MAX_SITES: usize = 1024;
+const MAX_SIDE: usize = 1 << 16;
 
 /// A learned motion.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,13 +128,16 @@ impl Motion {
             tensors.push((name, Dtype::F32, shape.to_vec(), bytes));
         };
         for site in &self.sites {
-            let named = [
-                (format!("{}.query_key", site.site), &site.query_key),
-                (format!("{}.attn1.value", site.site), &site.values[0]),
-                (format!("{}.attn2.value", site.site), &site.values[1]),
-            ];
-            for (name, embedding) in named {
-                add_f32(name, &embedding.shape(), embedding.values());
+            let learned = site.embeddings().into_iter().zip(&site.projections);
+            for (input, (embedding, projection)) in INPUTS.iter().zip(learned) {
+                let name = format!("{}.{input}", site.site);
+                if let Some(projection) = projection {
+                    let name = format!("{name}.projection");
+                    add_f32(name, &projection.shape(), projection.values());
+                }
+                if let Some(embedding) = embedding {
+                    add_f32(name, &embedding.shape(), embedding.values());
+                }
             }
         }
         if let Some(latents) = &self.inverted_latents {
@@ -195,7 +207,7 @@ impl Motion {
         let sites = metadata
             .grids
             .iter()
-            .map(|(site, grid)| read_site(&tensors, site, *grid, metadata.frames))
+            .map(|(site, grid)| read_site(&tensors, site, *grid, &metadata))
             .collect::<Result<_, _>>()?;
         let inverted_latents = match tensors.tensor("inverted_latents") {
             Ok(view) => Some(read_latents(&view, metadata.frames)?),
@@ -239,7 +251,9 @@ impl MotionMetadata {
                 self.grids.len()
             ));
         }
-        Ok(())
+        self.settings
+            .check()
+            .map_err(|error| format!("its settings: {error}"))
     }
 }
 
@@ -247,15 +261,20 @@ fn read_site(
     tensors: &SafeTensors<'_>,
     site: &str,
     grid: [usize; 2],
-    frames: usize,
+    metadata: &MotionMetadata,
 ) -> Result<SiteEmbeddings, String> {
-    let positions = grid[0]
-        .checked_mul(grid[1])
-        .filter(|&positions| positions > 0);
-    let positions = positions.ok_or(format!(
-        "`{site}` has a grid of {grid:?}, expected rows and columns"
-    ))?;
-    let read = |name: String, positions: &[usize]| {
+    let (settings, frames) = (&metadata.settings, metadata.frames);
+    let sides = 1..=MAX_SIDE;
+    if !grid.iter().all(|side| sides.contains(side)) {
+        return Err(format!(
+            "`{site}` has a grid of {grid:?}, expected rows and columns up to {MAX_SIDE}"
+        ));
+    }
+    let read = |input: &str, shape: EmbeddingShape| {
+        let Some([rows, columns]) = shape.grid(grid) else {
+            return Ok(None);
+        };
+        let (name, positions) = (format!("{site}.{input}"), rows * columns);
         let view = tensors
             .tensor(&name)
             .map_err(|_| format!("it has no tensor `{name}`"))?;
@@ -265,28 +284,67 @@ fn read_site(
                 view.shape()
             )
         })?;
-        if !positions.contains(&shape[0]) || shape[1] != frames || shape[2] == 0 {
+        let channels = shape[2];
+        if shape != [positions, frames, channels] || channels == 0 {
             return Err(format!(
-                "`{name}` has the shape {shape:?}, expected {positions:?} positions and {frames} frames"
+                "`{name}` has the shape {shape:?}, expected {positions} positions and {frames} frames"
             ));
         }
-        Ok(Embedding::new(shape, read_floats(&view, &name)?))
+        let values = read_floats(&view, &name)?;
+        Ok(Some(Embedding::new(
+            [rows, columns, frames, channels],
+            values,
+        )))
     };
-    let query_key = read(format!("{site}.query_key"), &[1, positions])?;
-    let values = [
-        read(format!("{site}.attn1.value"), &[1, positions])?,
-        read(format!("{site}.attn2.value"), &[1, positions])?,
-    ];
-    let channels = query_key.shape()[2];
-    if values.iter().any(|value| value.shape()[2] != channels) {
-        return Err(format!("the embeddings of `{site}` differ in channels"));
-    }
-    Ok(SiteEmbeddings {
+    let [query_key, value1, value2] = INPUTS;
+    let mut embeddings = SiteEmbeddings {
         site: site.to_string(),
         grid,
-        query_key,
-        values,
-    })
+        query_key: read(query_key, settings.query_key)?,
+        values: [
+            read(value1, settings.values)?,
+            read(value2, settings.values)?,
+        ],
+        projections: [None, None, None],
+    };
+    let found = embeddings.embeddings().into_iter().flatten();
+    let channels: BTreeSet<usize> = found.map(Embedding::channels).collect();
+    if channels.len() > 1 {
+        return Err(format!("the embeddings of `{site}` differ in channels"));
+    }
+    if settings.integration == Integration::Concat {
+        let is_there = embeddings.embeddings().map(|found| found.is_some());
+        for ((input, is_there), projection) in INPUTS
+            .into_iter()
+            .zip(is_there)
+            .zip(&mut embeddings.projections)
+        {
+            if let Some(channels) = channels.first().filter(|_| is_there) {
+                *projection = Some(read_projection(tensors, site, input, *channels)?);
+            }
+        }
+    }
+    Ok(embeddings)
+}
+
+fn read_projection(
+    tensors: &SafeTensors<'_>,
+    site: &str,
+    input: &str,
+    channels: usize,
+) -> Result<Projection, String> {
+    let name = format!("{site}.{input}.projection");
+    let view = tensors
+        .tensor(&name)
+        .map_err(|_| format!("it has no tensor `{name}`"))?;
+    if view.shape() != [2 * channels, channels] {
+        return Err(format!(
+            "`{name}` has the shape {:?}, expected {:?}",
+            view.shape(),
+            [2 * channels, channels]
+        ));
+    }
+    Ok(Projection::new(channels, read_floats(&view, &name)?))
 }
 
 fn read_latents(view: &TensorView<'_>, frames: usize) -> Result<Array<f32>, String> {
@@ -354,18 +412,37 @@ pub(crate) fn read_floats(view: &TensorView<'_>, name: &str) -> Result<Vec<f32>,
 pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
+    use proptest::sample::select;
 
     pub(crate) fn example(frames: usize, grid: [usize; 2], channels: usize) -> Motion {
-        let fill = |shape: [usize; 3]| {
-            let count: usize = shape.iter().product();
-            Embedding::new(shape, (0..count).map(|i| (i as f32 * 0.37).sin()).collect())
+        shaped(frames, grid, channels, InversionSettings::default())
+    }
+
+    /// A motion with the embeddings that the settings say.
+    fn shaped(
+        frames: usize,
+        grid: [usize; 2],
+        channels: usize,
+        settings: InversionSettings,
+    ) -> Motion {
+        let fill = |shape: EmbeddingShape| {
+            let [rows, columns] = shape.grid(grid)?;
+            let count = rows * columns * frames * channels;
+            let values = (0..count).map(|i| (i as f32 * 0.37).sin()).collect();
+            Some(Embedding::new([rows, columns, frames, channels], values))
         };
         let site = "up_blocks.1.temp_attentions.0.transformer_blocks.0".to_string();
         let embeddings = SiteEmbeddings {
             site: site.clone(),
             grid,
-            query_key: fill([1, frames, channels]),
-            values: [0, 1].map(|_| fill([grid[0] * grid[1], frames, channels])),
+            query_key: fill(settings.query_key),
+            values: [0, 1].map(|_| fill(settings.values)),
+            projections: [settings.query_key, settings.values, settings.values].map(|shape| {
+                let is_there =
+                    settings.integration == Integration::Concat && shape != EmbeddingShape::Off;
+                let values = || (0..2 * channels * channels).map(|i| i as f32).collect();
+                is_there.then(|| Projection::new(channels, values()))
+            }),
         };
         Motion {
             metadata: MotionMetadata {
@@ -380,7 +457,7 @@ pub(crate) mod tests {
                 fps: 8.0,
                 caption: "a \"quoted\" café".into(),
                 reference_sha256: "cd".repeat(32),
-                settings: InversionSettings::default(),
+                settings,
                 losses: vec![1.5, 0.25],
                 grids: BTreeMap::from([(site, grid)]),
             },
@@ -398,8 +475,19 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn what_is_saved_is_loaded(frames in 1usize..5, rows in 1usize..4, columns in 1usize..4, channels in 1usize..5) {
-            let motion = example(frames, [rows, columns], channels);
+        fn what_is_saved_is_loaded_in_every_shape(
+            frames in 1usize..5, rows in 1usize..4, columns in 1usize..4, channels in 1usize..5,
+            query_key in select(vec!["off", "1d", "2d", "grid-1x2", "grid-2x2"]),
+            values in select(vec!["off", "1d", "2d"]),
+            integration in select(vec![Integration::AddBefore, Integration::Concat]),
+        ) {
+            let settings = InversionSettings {
+                query_key: query_key.parse().unwrap(),
+                values: values.parse().unwrap(),
+                integration,
+                ..Default::default()
+            };
+            let motion = shaped(frames, [rows, columns], channels, settings);
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("x.motion.safetensors");
             motion.save(&path).unwrap();
@@ -424,21 +512,42 @@ pub(crate) mod tests {
             Motion::from_bytes(&motion.to_bytes()).unwrap_err()
         };
         type Damage = fn(&mut Motion);
-        let cases: [(&str, Damage); 6] = [
+        let cases: [(&str, Damage); 11] = [
             ("format version", |m| m.metadata.format_version = 99),
-            ("expected [1, 4] positions and 3 frames", |m| {
+            ("expected 1 positions and 3 frames", |m| {
                 m.metadata.frames = 3
+            }),
+            ("expected 4 positions and 2 frames", |m| {
+                m.metadata.settings.query_key = EmbeddingShape::TwoD
+            }),
+            (
+                "no tensor `up_blocks.1.temp_attentions.0.transformer_blocks.0.query_key.projection`",
+                |m| m.metadata.settings.integration = Integration::Concat,
+            ),
+            (
+                "query_key.projection` has the shape [4, 2], expected [6, 3]",
+                |m| {
+                    m.metadata.settings.integration = Integration::Concat;
+                    let narrow = || Some(Projection::new(2, vec![0.0; 8]));
+                    m.sites[0].projections = [narrow(), narrow(), narrow()];
+                },
+            ),
+            ("its settings: `value shape`", |m| {
+                m.metadata.settings.values = EmbeddingShape::Grid([2, 2])
+            }),
+            ("its metadata: `embedding shape`", |m| {
+                m.metadata.settings.query_key = EmbeddingShape::Grid([usize::MAX, 2])
             }),
             ("no tensor", |m| m.sites.clear()),
             ("not finite", |m| {
-                m.sites[0].query_key = Embedding::new([1, 2, 3], vec![f32::NAN; 6])
+                m.sites[0].query_key = Some(Embedding::new([1, 1, 2, 3], vec![f32::NAN; 6]))
             }),
             ("a grid of [0, 2]", |m| {
                 m.metadata
                     .grids
                     .values_mut()
                     .for_each(|grid| *grid = [0, 2]);
-                let empty = || Embedding::new([0, 2, 3], Vec::new());
+                let empty = || Some(Embedding::new([0, 2, 2, 3], Vec::new()));
                 m.sites[0].values = [empty(), empty()];
             }),
             ("`fps` is 0", |m| m.metadata.fps = 0.0),
@@ -465,6 +574,26 @@ pub(crate) mod tests {
                 .unwrap_err()
                 .contains("kinvert.motion")
         );
+    }
+
+    #[test]
+    fn a_file_of_the_first_format_has_the_shapes_of_the_method() {
+        let mut motion = example(2, [2, 2], 3);
+        motion.metadata.format_version = 1;
+        let metadata = r#"{"format_version": 1, "kinvert_version": "0.1.0", "model": {"name": "sprites",
+            "sha256": "MODEL"}, "frames": 2, "size": [64, 48], "fps": 8.0, "caption": "a \"quoted\" café",
+            "reference_sha256": "CLIP", "settings": {"steps": 400, "learning_rate": 0.02,
+            "weight_decay": 0.01, "objective": "debiased-temporal", "timesteps": {"first": 0, "last": 999},
+            "sites": "published", "integration": "add-before", "ddim_inversion_steps": 50, "seed": 0},
+            "losses": [1.5, 0.25], "grids": {"up_blocks.1.temp_attentions.0.transformer_blocks.0": [2, 2]}}"#;
+        let metadata = metadata
+            .replace("MODEL", &motion.metadata.model.sha256)
+            .replace("CLIP", &motion.metadata.reference_sha256);
+        let bytes = motion.to_bytes();
+        let stored = SafeTensors::deserialize(&bytes).unwrap();
+        let header = HashMap::from([(METADATA_KEY.to_string(), metadata)]);
+        let old = safetensors::serialize(stored.tensors(), Some(header)).unwrap();
+        assert_eq!(Motion::from_bytes(&old).unwrap(), motion);
     }
 
     #[test]

@@ -30,7 +30,10 @@ use crate::inversion::{Learner, Reference, to_floats};
 use crate::modulation::MotionModulation;
 use crate::motion::{Array, ModelId, Motion, MotionMetadata};
 use crate::pixels;
-use crate::settings::{GenerationSettings, InversionSettings, MotionKind, Recommendations};
+use crate::projection::Projection;
+use crate::settings::{
+    Contribution, GenerationSettings, InversionSettings, MotionKind, Recommendations,
+};
 use crate::workspace::Workspace;
 use kinvert_base::Progress;
 
@@ -379,6 +382,9 @@ impl<B: TrackingBackend> Pipeline<B> {
         let sites = settings.sites.select(&self.sites())?;
         let size = [clip.width() as usize, clip.height() as usize];
         let [height, width] = self.latent_size(size)?;
+        for site in &sites {
+            settings.check_site(&site.name, site.grid([height, width]))?;
+        }
         let reference_sha256 = pixels::sha256(clip);
         let workspace = workspace.map(Workspace::open).transpose()?;
 
@@ -431,7 +437,7 @@ impl<B: TrackingBackend> Pipeline<B> {
         learner.run(&reference, save, progress)?;
 
         let embeddings = learner.embeddings();
-        if embeddings.iter().any(|site| !is_finite(site)) {
+        if !embeddings.iter().all(SiteEmbeddings::is_finite) {
             return Err(Error::NotFinite {
                 what: "an embedding",
                 step: None,
@@ -477,7 +483,8 @@ impl<B: TrackingBackend> Pipeline<B> {
     ) -> Result<Motion, Error> {
         let latent_size = self.latent_size(size)?;
         let sites = read_published_embeddings(path, &self.sites(), latent_size, frames)?;
-        let frames = sites.first().map_or(0, |site| site.query_key.frames());
+        let embeddings = sites.iter().flat_map(SiteEmbeddings::embeddings);
+        let frames = embeddings.flatten().next().map_or(0, Embedding::frames);
         let names = sites
             .iter()
             .map(|site| site.site.clone())
@@ -561,7 +568,8 @@ impl<B: TrackingBackend> Pipeline<B> {
     /// strategy (Eq. 5); `None` if they would change nothing.
     ///
     /// # Errors
-    /// [`Error::MotionDoesNotFit`] if a site is not there or has other channels.
+    /// [`Error::MotionDoesNotFit`] if a site is not there or has other channels, [`Error::Setting`] if there are
+    /// too few frames for the differences or the integration cannot replay what was learned.
     pub fn modulation(
         &self,
         motion: &Motion,
@@ -569,18 +577,25 @@ impl<B: TrackingBackend> Pipeline<B> {
         frames: usize,
         latent_size: [usize; 2],
     ) -> Result<Option<MotionModulation<Inner<B>>>, Error> {
+        settings.check_frames(frames)?;
+        let learned = motion.metadata.settings.integration;
+        let integration = settings.integration.unwrap_or(learned);
+        integration.check_replays(learned)?;
         let sites = self.sites();
         let prepare = |embeddings: &SiteEmbeddings| {
             let misfit = |reason: String| Error::MotionDoesNotFit { reason };
             let site = sites.iter().find(|site| site.name == embeddings.site);
             let site = site
                 .ok_or_else(|| misfit(format!("the network has no site `{}`", embeddings.site)))?;
-            let channels = embeddings.query_key.shape()[2];
-            if channels != site.channels {
-                return Err(misfit(format!(
-                    "`{}` has {} channels, the motion has {channels}",
-                    site.name, site.channels
-                )));
+            for embedding in embeddings.embeddings().into_iter().flatten() {
+                if embedding.channels() != site.channels {
+                    return Err(misfit(format!(
+                        "`{}` has {} channels, the motion has {}",
+                        site.name,
+                        site.channels,
+                        embedding.channels()
+                    )));
+                }
             }
             Ok(embeddings.prepared(settings, frames, site.grid(latent_size)))
         };
@@ -592,17 +607,18 @@ impl<B: TrackingBackend> Pipeline<B> {
         if settings.strength == 0.0 {
             return Ok(None);
         }
-        let modulation = MotionModulation::new(
-            settings
-                .integration
-                .unwrap_or(motion.metadata.settings.integration),
-            &prepared,
-            &self.device,
-        );
-        Ok(Some(match settings.kind {
+        let modulation = MotionModulation::new(integration, &prepared, &self.device);
+        let modulation = match settings.kind {
             MotionKind::Object | MotionKind::Hybrid => modulation,
             MotionKind::Camera => modulation.without_values(),
-        }))
+        };
+        let modulation = match settings.contribution {
+            Contribution::Both => modulation,
+            Contribution::QueryKey => modulation.without_values(),
+            Contribution::Values => modulation.without_query_key(),
+            Contribution::Neither => modulation.without_query_key().without_values(),
+        };
+        Ok(Some(modulation).filter(|modulation| !modulation.is_empty()))
     }
 
     /// The latents from which generation starts.
@@ -652,28 +668,40 @@ impl<B: TrackingBackend> Pipeline<B> {
 
 impl SiteEmbeddings {
     /// The embeddings as they enter the network: resampled to the frames and the grid, the values debiased,
-    /// all times the strength.
+    /// all times the strength. Where there is a projection it takes the strength, so that one of zero is the
+    /// plain model.
     fn prepared(
         &self,
         settings: &GenerationSettings,
         frames: usize,
         grid: [usize; 2],
     ) -> SiteEmbeddings {
-        let resampled =
-            |embedding: &Embedding| embedding.with_frames(frames).with_grid(self.grid, grid);
+        let resampled = |embedding: &Embedding| embedding.with_frames(frames).with_grid(grid);
         let gain = match settings.debias {
             Debias::Difference => settings.difference_gain,
             Debias::Normalize | Debias::None => 1.0,
         };
+        let is_projected = self.projections.iter().any(Option::is_some);
+        let strength = if is_projected { 1.0 } else { settings.strength };
         let value = |embedding: &Embedding| {
-            let debiased = resampled(embedding).debiased(settings.debias);
-            debiased.scaled((settings.strength * gain) as f32)
+            let debiased =
+                resampled(embedding).debiased(settings.debias, settings.difference_frames);
+            debiased.scaled((strength * gain) as f32)
         };
+        let query_key = |embedding: &Embedding| resampled(embedding).scaled(strength as f32);
+        let projection = |projection: &Projection| projection.scaled(settings.strength as f32);
         SiteEmbeddings {
             site: self.site.clone(),
             grid,
-            query_key: resampled(&self.query_key).scaled(settings.strength as f32),
-            values: [value(&self.values[0]), value(&self.values[1])],
+            query_key: self.query_key.as_ref().map(query_key),
+            values: self
+                .values
+                .each_ref()
+                .map(|found| found.as_ref().map(value)),
+            projections: self
+                .projections
+                .each_ref()
+                .map(|found| found.as_ref().map(projection)),
         }
     }
 }
@@ -712,19 +740,12 @@ pub(crate) fn model_hash(files: &ModelFiles) -> Result<String, Error> {
 }
 
 /// SHA-256 of a value's JSON.
-fn fingerprint(value: &impl Serialize) -> String {
+pub(crate) fn fingerprint(value: &impl Serialize) -> String {
     let json = serde_json::to_vec(value).expect("settings and names are valid JSON");
     Sha256::digest(json)
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
-}
-
-fn is_finite(site: &SiteEmbeddings) -> bool {
-    let embeddings = [&site.query_key, &site.values[0], &site.values[1]];
-    embeddings
-        .iter()
-        .all(|embedding| embedding.values().iter().all(|value| value.is_finite()))
 }
 
 /// Latents of the given shape from the workspace, or computed and kept there.

@@ -9,6 +9,7 @@ use crate::embedding::Debias;
 use crate::error::Error;
 use crate::modulation::Integration;
 use crate::objective::{Objective, TimestepRange};
+use crate::shape::EmbeddingShape;
 use crate::sites::SiteSelection;
 
 /// Everything that decides what is learned from a clip. The defaults are the published ones.
@@ -27,6 +28,10 @@ pub struct InversionSettings {
     pub timesteps: TimestepRange,
     /// The sites that get embeddings.
     pub sites: SiteSelection,
+    /// Positions of the query-key embeddings. Published: `1d`.
+    pub query_key: EmbeddingShape,
+    /// Positions of the value embeddings: off, one or all. Published: `2d`.
+    pub values: EmbeddingShape,
     /// How embeddings enter the attentions.
     pub integration: Integration,
     /// Steps of the DDIM inversion that finds the noise from which the clip would come.
@@ -47,6 +52,8 @@ impl Default for InversionSettings {
                 last: 999,
             },
             sites: SiteSelection::default(),
+            query_key: EmbeddingShape::OneD,
+            values: EmbeddingShape::TwoD,
             integration: Integration::default(),
             ddim_inversion_steps: 50,
             seed: 0,
@@ -80,9 +87,37 @@ impl InversionSettings {
                 "zero or a positive number",
             ));
         }
+        if !self.query_key.is_possible() {
+            let expected = "a grid with sides between 1 and 256";
+            return Err(Error::setting(QUERY_KEY, self.query_key, expected));
+        }
+        if let EmbeddingShape::Grid(_) = self.values {
+            // Their differences are to tell what moves where, at every position.
+            return Err(Error::setting("value shape", self.values, "off, 1d or 2d"));
+        }
         Ok(())
     }
+
+    /// Refuses a grid of embeddings that is finer than a site's: interpolation would pass some of its cells by.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] that names the site.
+    pub(crate) fn check_site(&self, site: &str, grid: [usize; 2]) -> Result<(), Error> {
+        match self.query_key {
+            EmbeddingShape::Grid([rows, columns]) if rows > grid[0] || columns > grid[1] => {
+                let expected = format!(
+                    "at most {}, the grid of `{site}`",
+                    EmbeddingShape::Grid(grid)
+                );
+                Err(Error::setting(QUERY_KEY, self.query_key, expected))
+            }
+            _ => Ok(()),
+        }
+    }
 }
+
+/// The name of a setting in errors.
+const QUERY_KEY: &str = "query-key shape";
 
 /// What part of the motion is replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -97,14 +132,34 @@ pub enum MotionKind {
     Hybrid,
 }
 
+/// Which of the learned embeddings take part. A [`MotionKind`] that leaves some out still does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Contribution {
+    /// All.
+    #[default]
+    Both,
+    /// The query-key embeddings alone.
+    QueryKey,
+    /// The value embeddings alone.
+    Values,
+    /// None: the plain model, from the motion's noise.
+    Neither,
+}
+
 /// Everything that decides what is generated from a motion and a prompt. The defaults are the published ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GenerationSettings {
     /// What part of the motion is replayed.
     pub kind: MotionKind,
+    /// Which of the learned embeddings take part.
+    pub contribution: Contribution,
     /// What is done to the value embeddings first.
     pub debias: Debias,
+    /// How many frames lie between the two that [`Debias::Difference`] subtracts, counted in the frames that are
+    /// generated. Published: 1.
+    pub difference_frames: usize,
     /// Factor on all embeddings; 0 leaves the plain model.
     pub strength: f64,
     /// Factor on the differences that [`Debias::Difference`] makes of the value embeddings: from one frame to
@@ -134,7 +189,9 @@ impl Default for GenerationSettings {
     fn default() -> Self {
         Self {
             kind: MotionKind::default(),
+            contribution: Contribution::default(),
             debias: Debias::default(),
+            difference_frames: 1,
             strength: 1.0,
             difference_gain: 1.0,
             integration: None,
@@ -169,6 +226,14 @@ impl GenerationSettings {
                 return Err(Error::setting(name, factor, "a finite number"));
             }
         }
+        if !(1..MAX_FRAMES).contains(&self.difference_frames) {
+            let expected = "between 1 and 4095";
+            return Err(Error::setting(
+                DIFFERENCE_FRAMES,
+                self.difference_frames,
+                expected,
+            ));
+        }
         if let Some(frames) = self.frames
             && !(1..=MAX_FRAMES).contains(&frames)
         {
@@ -185,7 +250,27 @@ impl GenerationSettings {
         }
         Ok(())
     }
+
+    /// Refuses differences over more frames than there are.
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    pub fn check_frames(&self, frames: usize) -> Result<(), Error> {
+        let longest = frames.saturating_sub(1).max(1); // a single frame keeps its value, as every first one does
+        if self.debias == Debias::Difference && self.difference_frames > longest {
+            let expected = format!("between 1 and {longest}, for there are {frames} frame(s)");
+            return Err(Error::setting(
+                DIFFERENCE_FRAMES,
+                self.difference_frames,
+                expected,
+            ));
+        }
+        Ok(())
+    }
 }
+
+/// The name of a setting in errors.
+const DIFFERENCE_FRAMES: &str = "difference frames";
 
 /// What a model folder recommends in a file `kinvert.json`. Published models have none and get the published
 /// settings.
@@ -221,5 +306,87 @@ impl Recommendations {
         recommendations.inversion.check()?;
         recommendations.generation.check()?;
         Ok(recommendations)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_published_settings() {
+        let (inversion, generation) = (InversionSettings::default(), GenerationSettings::default());
+        inversion.check().unwrap();
+        generation.check().unwrap();
+        assert_eq!(
+            (inversion.query_key, inversion.values),
+            (EmbeddingShape::OneD, EmbeddingShape::TwoD)
+        );
+        assert_eq!(
+            (generation.difference_frames, generation.contribution),
+            (1, Contribution::Both)
+        );
+        let of_nothing: (InversionSettings, GenerationSettings) =
+            serde_json::from_str("[{}, {}]").unwrap();
+        assert_eq!(of_nothing, (inversion, generation));
+    }
+
+    #[test]
+    fn impossible_shapes_are_refused_by_name() {
+        let refusal = |text: &str| {
+            let settings: InversionSettings = serde_json::from_str(text).unwrap();
+            settings.check().unwrap_err().to_string()
+        };
+        assert_eq!(
+            refusal(r#"{"values": "grid-2x2"}"#),
+            "`value shape` is grid-2x2, expected off, 1d or 2d"
+        );
+        let settings = InversionSettings {
+            query_key: EmbeddingShape::Grid([0, 2]),
+            ..Default::default()
+        };
+        assert!(
+            settings
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("grid-0x2")
+        );
+        let settings = InversionSettings {
+            query_key: EmbeddingShape::Grid([2, 3]),
+            ..Default::default()
+        };
+        settings.check_site("a", [2, 3]).unwrap();
+        assert_eq!(
+            settings.check_site("a", [4, 2]).unwrap_err().to_string(),
+            "`query-key shape` is grid-2x3, expected at most grid-4x2, the grid of `a`"
+        );
+    }
+
+    #[test]
+    fn differences_need_as_many_frames() {
+        let over = |difference_frames| GenerationSettings {
+            difference_frames,
+            ..Default::default()
+        };
+        assert!(
+            over(0)
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("difference frames")
+        );
+        for (frames, difference_frames) in [(1, 1), (2, 1), (6, 5)] {
+            over(difference_frames).check_frames(frames).unwrap();
+        }
+        assert_eq!(
+            over(5).check_frames(5).unwrap_err().to_string(),
+            "`difference frames` is 5, expected between 1 and 4, for there are 5 frame(s)"
+        );
+        let mean = GenerationSettings {
+            debias: Debias::Normalize,
+            ..over(5)
+        };
+        mean.check_frames(5).unwrap();
     }
 }

@@ -612,6 +612,9 @@ pub fn run_transfer(
     let started = Instant::now();
     request.inversion.check()?;
     request.generation.check()?;
+    if let Some(integration) = request.generation.settings.integration {
+        integration.check_replays(request.inversion.integration)?;
+    }
     let mut progress = Recorder::new(progress);
     let names = TransferFiles::NAMES;
 
@@ -619,6 +622,8 @@ pub fn run_transfer(
         clip: reference,
         input,
     } = prepare_clip(model, &request.input, &request.clip, &mut progress)?;
+    let settings = &request.generation.settings;
+    settings.check_frames(settings.frames.unwrap_or(reference.len()))?; // before learning, too
     std::fs::create_dir_all(out).map_err(Error::writing(out))?;
     write_mp4(&reference, &out.join(names.reference))?; // before learning: a folder that cannot be written shows now
     let workspace = out.join(WORK_FOLDER);

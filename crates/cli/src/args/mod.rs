@@ -9,8 +9,9 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use kinvert::{
-    ClipOptions, Debias, Device, FrameRate, GenerationSettings, InitialNoise, Integration,
-    InversionSettings, MotionKind, Objective, SamplerKind, SiteSelection, TimestepRange,
+    ClipOptions, Contribution, Debias, Device, EmbeddingShape, FrameRate, GenerationSettings,
+    InitialNoise, Integration, InversionSettings, MotionKind, Objective, SamplerKind,
+    SiteSelection, TimestepRange,
 };
 use kinvert_sprites::{Background, Colour, Motion as SpriteMotion, Shape};
 use kinvert_video::Fit;
@@ -165,7 +166,7 @@ pub struct GenerateArgs {
     #[arg(long)]
     pub force: bool,
     /// How embeddings enter the attentions: add-before, add-after, multiply-before or multiply-after [default: as
-    /// they were learned]
+    /// they were learned, which for concat is the only way]
     #[arg(long, value_name = "WAY", value_parser = named::<Integration>, help_heading = "Generating")]
     pub integration: Option<Integration>,
     /// Denoising steps [default: the model's; built in 15, published 30]
@@ -391,8 +392,15 @@ pub struct InversionArgs {
     /// [default: the model's]
     #[arg(long)]
     pub sites: Option<SiteSelection>,
-    /// How embeddings enter: add-before, add-after, multiply-before or multiply-after [default: the model's;
-    /// published add-before]
+    /// Positions of the query-key embeddings: off, 1d, 2d, or a coarse grid such as grid-2x2 [default: the
+    /// model's; published 1d]
+    #[arg(long, value_name = "SHAPE")]
+    pub query_key: Option<EmbeddingShape>,
+    /// Positions of the value embeddings: off, 1d or 2d [default: the model's; published 2d]
+    #[arg(long, value_name = "SHAPE")]
+    pub values: Option<EmbeddingShape>,
+    /// How embeddings enter: add-before, add-after, multiply-before, multiply-after or concat [default: the
+    /// model's; published add-before]
     #[arg(long, value_name = "WAY", value_parser = named::<Integration>)]
     pub integration: Option<Integration>,
     /// Steps of the DDIM inversion that finds the clip's noise [default: the model's; published 50]
@@ -414,6 +422,8 @@ impl InversionArgs {
             objective: self.objective.unwrap_or(base.objective),
             timesteps: self.timesteps.unwrap_or(base.timesteps),
             sites: self.sites.unwrap_or(base.sites),
+            query_key: self.query_key.unwrap_or(base.query_key),
+            values: self.values.unwrap_or(base.values),
             integration: self.integration.unwrap_or(base.integration),
             ddim_inversion_steps: self
                 .ddim_inversion_steps
@@ -430,10 +440,17 @@ pub struct GenerationArgs {
     /// Whose motion is replayed: object, camera or hybrid [default: the model's; published object]
     #[arg(long, value_parser = named::<MotionKind>)]
     pub kind: Option<MotionKind>,
+    /// Which of the learned embeddings take part: both, query-key, values or neither [default: the model's;
+    /// published both]
+    #[arg(long, value_name = "WHICH", value_parser = named::<Contribution>)]
+    pub contribution: Option<Contribution>,
     /// What is done to value embeddings first: difference, normalize or none [default: the model's; published
     /// difference]
     #[arg(long, value_name = "WAY", value_parser = named::<Debias>)]
     pub debias: Option<Debias>,
+    /// Frames between the two that --debias difference subtracts [default: the model's; published 1]
+    #[arg(long, value_name = "K")]
+    pub difference_frames: Option<usize>,
     /// Factor on the motion; 0 leaves the plain model [default: the model's; published 1]
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub strength: Option<f64>,
@@ -463,7 +480,9 @@ impl GenerationArgs {
         let base = base.clone();
         GenerationSettings {
             kind: self.kind.unwrap_or(base.kind),
+            contribution: self.contribution.unwrap_or(base.contribution),
             debias: self.debias.unwrap_or(base.debias),
+            difference_frames: self.difference_frames.unwrap_or(base.difference_frames),
             strength: self.strength.unwrap_or(base.strength),
             difference_gain: self.difference_gain.unwrap_or(base.difference_gain),
             guidance: self.guidance.unwrap_or(base.guidance),
@@ -603,8 +622,47 @@ mod tests {
             named::<Integration>("multiply-after").unwrap(),
             Integration::MultiplyAfter
         );
+        assert_eq!(
+            named::<Contribution>("query-key").unwrap(),
+            Contribution::QueryKey
+        );
         let error = named::<MotionKind>("camra").unwrap_err().to_string();
         assert!(error.contains("`camera`"), "{error}");
+    }
+
+    #[test]
+    fn every_axis_has_a_flag() {
+        let line = "kinvert transfer a.mp4 --prompt b --query-key grid-2x3 --values off --contribution values \
+                    --difference-frames 5 --integration concat";
+        let Command::Transfer(args) = Cli::try_parse_from(line.split_whitespace())
+            .unwrap()
+            .command
+        else {
+            panic!("transfer")
+        };
+        let inversion = args.inversion.over(&InversionSettings::default());
+        assert_eq!(
+            (inversion.query_key, inversion.values),
+            (EmbeddingShape::Grid([2, 3]), EmbeddingShape::Off)
+        );
+        assert_eq!(inversion.integration, Integration::Concat);
+        let generation = args.generation.over(&GenerationSettings::default());
+        assert_eq!(
+            (generation.contribution, generation.difference_frames),
+            (Contribution::Values, 5)
+        );
+        for words in [
+            "--query-key 3d",
+            "--values none",
+            "--contribution all",
+            "--difference-frames x",
+        ] {
+            let line = format!("kinvert transfer a.mp4 --prompt b {words}");
+            assert!(
+                Cli::try_parse_from(line.split_whitespace()).is_err(),
+                "{words}"
+            );
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::io::Read;
 use std::path::Path;
 
-use kinvert::embedding::SiteEmbeddings;
+use kinvert::embedding::{Embedding, SiteEmbeddings};
 use kinvert::motion::Array;
 use kinvert::{ModelFiles, ModelSummary, Motion, MotionMetadata};
 use kinvert_video::ClipInfo;
@@ -46,8 +46,8 @@ struct MotionShapes<'a> {
 struct SiteShapes<'a> {
     site: &'a str,
     grid: [usize; 2],
-    query_key: [usize; 3],
-    values: [[usize; 3]; 2],
+    query_key: Option<[usize; 3]>,
+    values: [Option<[usize; 3]>; 2],
 }
 
 pub fn run(args: &InspectArgs, session: &Session) -> anyhow::Result<()> {
@@ -98,18 +98,14 @@ fn shapes<'a>(motion: &'a Motion, bytes: u64) -> MotionShapes<'a> {
         &array.shape
     }
     let site = |site: &'a SiteEmbeddings| {
-        let SiteEmbeddings {
-            site,
-            grid,
-            query_key,
-            values,
-        } = site;
-        let values = [values[0].shape(), values[1].shape()];
+        let [query_key, value1, value2] = site
+            .embeddings()
+            .map(|embedding| embedding.map(Embedding::shape));
         SiteShapes {
-            site,
-            grid: *grid,
-            query_key: query_key.shape(),
-            values,
+            site: &site.site,
+            grid: site.grid,
+            query_key,
+            values: [value1, value2],
         }
     };
     MotionShapes {
@@ -172,8 +168,9 @@ fn motion_text(motion: &MotionShapes<'_>) -> String {
         line(
             "site",
             format!(
-                "{site}: grid {grid:?}, query-key {query_key:?}, values {:?}",
-                values[0]
+                "{site}: grid {grid:?}, query-key {}, values {}",
+                shape_text(*query_key),
+                shape_text(values[0])
             ),
         );
     }
@@ -181,6 +178,11 @@ fn motion_text(motion: &MotionShapes<'_>) -> String {
         line("noise", format!("{shape:?}"));
     }
     text
+}
+
+/// `off` for what was left out of the learning.
+fn shape_text(shape: Option<[usize; 3]>) -> String {
+    shape.map_or("off".into(), |shape| format!("{shape:?}"))
 }
 
 fn clip_text(info: &ClipInfo) -> String {

@@ -195,11 +195,13 @@ fn a_motion_of_another_model_is_refused_unless_forced_and_fitting() {
     let mut narrow = Motion::load(motion().as_ref()).unwrap();
     for site in &mut narrow.sites {
         let shrunk = |embedding: &Embedding| {
-            let [positions, frames, _] = embedding.shape();
-            Embedding::zeros([positions, frames, 7])
+            let ([rows, columns], frames) = (embedding.grid(), embedding.frames());
+            Embedding::new(
+                [rows, columns, frames, 7],
+                vec![0.0; rows * columns * frames * 7],
+            )
         };
-        site.query_key = shrunk(&site.query_key);
-        site.values = [shrunk(&site.values[0]), shrunk(&site.values[1])];
+        *site = site.map(shrunk);
     }
     let path = folder.path().join("narrow.motion.safetensors");
     narrow.save(&path).unwrap();
@@ -231,4 +233,38 @@ fn the_integration_is_the_learned_one_unless_another_is_asked_for() {
     kinvert_line(&line, &["--integration", "sideways"])
         .ended(2)
         .saying(&["add-before"]);
+}
+
+#[test]
+fn contributions_and_longer_differences_are_chosen() {
+    let folder = temp();
+    let made = |name: &str, more: &str| {
+        let out = folder.path().join(name);
+        let line = format!(
+            "generate --motion {} --steps 2 {more} -o {}",
+            motion(),
+            text(&out)
+        );
+        kinvert_line(&line, &["--prompt", "a yellow star"]).ended(0);
+        frames(&out)
+    };
+    let both = made("both.gif", "--contribution both --difference-frames 1");
+    assert_eq!(made("default.gif", ""), both);
+    let query_key = made("query_key.gif", "--contribution query-key");
+    assert_ne!(query_key, both);
+    assert_eq!(made("camera.gif", "--kind camera"), query_key);
+    let neither = made("neither.gif", "--contribution neither");
+    let camera_values = made("camera_values.gif", "--kind camera --contribution values");
+    assert_eq!(camera_values, neither, "each of the two leaves one out");
+    assert_ne!(made("two.gif", "--difference-frames 2"), both);
+    let line = format!("generate --motion {} --prompt a -o x.gif", motion());
+    kinvert_line(&line, &["--difference-frames", "4"])
+        .ended(2)
+        .saying(&["`difference frames` is 4, expected between 1 and 3"]);
+    kinvert_line(&line, &["--integration", "concat"])
+        .ended(2)
+        .saying(&["`integration` is concat, expected another way"]);
+    kinvert_line(&line, &["--contribution", "value"])
+        .ended(2)
+        .saying(&["query-key"]);
 }

@@ -172,7 +172,7 @@ fn frames_are_chosen_resized_and_recorded() {
     let line = format!(
         "invert {} --json -o {} --fps 4 --start 2 --stride 2 --frames 3 --size 72x40 --fit pad --steps 1 \
          --ddim-inversion-steps 1 --sites up:64 --lr 0.5 --objective base --timesteps 0-10 --seed 7 \
-         --integration multiply-after",
+         --integration multiply-after --query-key grid-2x3 --values off",
         bounce(),
         text(&path)
     );
@@ -199,6 +199,19 @@ fn frames_are_chosen_resized_and_recorded() {
         (&"base".into(), &"up:64".into())
     );
     assert_eq!(settings["integration"], "multiply-after");
+    assert_eq!(
+        (&settings["query_key"], &settings["values"]),
+        (&"grid-2x3".into(), &"off".into())
+    );
+    let inspected = kinvert(["inspect", text(&path), "--json"]).ended(0).json();
+    let site = &inspected["sites"][0];
+    assert_eq!(
+        (&site["query_key"], &site["values"]),
+        (
+            &serde_json::json!([6, 3, 64]),
+            &serde_json::json!([null, null])
+        )
+    );
     let grids = metadata["grids"].as_object().unwrap();
     assert!(
         grids.keys().all(|site| site.starts_with("up_blocks.2")),

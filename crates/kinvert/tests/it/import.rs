@@ -36,7 +36,7 @@ fn holds_what_the_recording_holds() {
     }
     let all = read_published_embeddings(&file(), &sites(), [32, 32], None).unwrap();
     assert_eq!(
-        all[0].query_key.frames(),
+        all[0].query_key.as_ref().unwrap().frames(),
         32,
         "every row of this file was trained"
     );

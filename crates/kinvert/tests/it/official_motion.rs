@@ -22,7 +22,7 @@ fn random_embeddings(frames: usize) -> Vec<SiteEmbeddings> {
 
 fn debiased(embeddings: &[SiteEmbeddings], debias: Debias) -> Vec<SiteEmbeddings> {
     let site = |site: &SiteEmbeddings| SiteEmbeddings {
-        values: [0, 1].map(|i| site.values[i].debiased(debias)),
+        values: site.map(|embedding| embedding.debiased(debias, 1)).values,
         ..site.clone()
     };
     embeddings.iter().map(site).collect()
@@ -96,11 +96,7 @@ fn forward_on_a_grid_that_is_not_square_and_a_batch_of_two() {
     );
     let half: Vec<SiteEmbeddings> = embeddings
         .iter()
-        .map(|site| SiteEmbeddings {
-            query_key: site.query_key.scaled(0.5),
-            values: [0, 1].map(|i| site.values[i].scaled(0.5)),
-            ..site.clone()
-        })
+        .map(|site| site.map(|embedding| embedding.scaled(0.5)))
         .collect();
     recording.expect(
         "sample.train.scale_0.5",
@@ -115,11 +111,7 @@ fn embeddings_of_zero_change_nothing_in_any_integration() {
     let plain = values(predict(&recording, None));
     let zeros: Vec<SiteEmbeddings> = random_embeddings(8)
         .into_iter()
-        .map(|site| SiteEmbeddings {
-            query_key: site.query_key.scaled(0.0),
-            values: [0, 1].map(|i| site.values[i].scaled(0.0)),
-            ..site
-        })
+        .map(|site| site.map(|embedding| embedding.scaled(0.0)))
         .collect();
     for integration in [
         Integration::AddBefore,
@@ -267,22 +259,16 @@ fn gradients_agree_with_finite_differences_in_every_integration() {
         let mut loss_at = |sign: f64| {
             let mut moved = start.clone();
             for (site, gradients) in moved.iter_mut().zip(gradients.chunks(3)) {
-                let SiteEmbeddings {
-                    query_key,
-                    values: [value1, value2],
-                    ..
-                } = site;
-                for (embedding, gradient) in [query_key, value1, value2].into_iter().zip(gradients)
-                {
-                    let change = values(gradient.clone());
+                let gradients = std::cell::RefCell::new(gradients.iter());
+                *site = site.map(|embedding| {
+                    let change = values(gradients.borrow_mut().next().unwrap().clone());
                     let sum = embedding
                         .values()
                         .iter()
                         .zip(change)
                         .map(|(v, g)| v + (sign * step) as f32 * g);
-                    *embedding =
-                        kinvert::embedding::Embedding::new(embedding.shape(), sum.collect());
-                }
+                    embedding.with_values(sum.collect())
+                });
             }
             learner.set_embeddings(&moved, &device);
             f64::from(
@@ -330,11 +316,9 @@ fn ten_steps_of_adamw() {
         Tolerance::Absolute(1e-5),
     );
     for site in learner.embeddings() {
-        for (name, embedding) in [
-            ("pos_embed", &site.query_key),
-            ("attn1.vSpatial", &site.values[0]),
-            ("attn2.vSpatial", &site.values[1]),
-        ] {
+        let names = ["pos_embed", "attn1.vSpatial", "attn2.vSpatial"];
+        for (name, embedding) in names.into_iter().zip(site.embeddings()) {
+            let embedding = embedding.unwrap();
             let key = format!("final.{}.{name}", site.site);
             let expected = recording.f32s(&key);
             assert_close(

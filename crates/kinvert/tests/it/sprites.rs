@@ -8,8 +8,8 @@ use kinvert::embedding::SiteEmbeddings;
 use kinvert::inversion::{Draw, Learner, Reference};
 use kinvert::motion::Array;
 use kinvert::{
-    Debias, Error, GenerationSettings, InitialNoise, InversionSettings, Motion, MotionKind,
-    Progress, Quiet,
+    Contribution, Debias, EmbeddingShape, Error, GenerationSettings, InitialNoise,
+    InversionSettings, Motion, MotionKind, Progress, Quiet,
 };
 use kinvert_testkit::{Recording, Tolerance, assert_close};
 
@@ -51,11 +51,16 @@ fn golden_embeddings(recording: &Recording) -> Vec<SiteEmbeddings> {
         .select(&pipeline.sites())
         .unwrap();
     let site = |site: kinvert_nets::unet3d::TemporalSite| {
-        let read = |name: &str| embedding(recording, &format!("final/{}/{name}", site.name));
+        let grid = site.grid([8, 8]);
+        let read = |name: &str| {
+            let name = format!("final/{}/{name}", site.name);
+            Some(embedding(recording, &name, grid))
+        };
         SiteEmbeddings {
             query_key: read("qk"),
             values: [read("v1"), read("v2")],
-            grid: site.grid([8, 8]),
+            projections: [None, None, None],
+            grid,
             site: site.name,
         }
     };
@@ -114,12 +119,10 @@ fn twenty_steps_of_learning() {
         .iter()
         .zip(golden_embeddings(&recording))
     {
-        let pairs = [
-            (&found.query_key, &expected.query_key),
-            (&found.values[0], &expected.values[0]),
-            (&found.values[1], &expected.values[1]),
-        ];
-        for (found_embedding, expected_embedding) in pairs {
+        for pair in found.embeddings().into_iter().zip(expected.embeddings()) {
+            let (Some(found_embedding), Some(expected_embedding)) = pair else {
+                panic!("{pair:?}")
+            };
             // Adam turns the tiniest gradients into whole steps of the learning rate, so single elements may
             // differ where float32 noise decides a sign; together they must agree.
             let (found_values, expected_values) =
@@ -370,6 +373,70 @@ fn strength_of_zero_is_the_plain_model() {
         .generate(None, PROMPT, 3, &settings, &mut Quiet)
         .unwrap();
     assert_eq!(with.frames(), without.frames());
+}
+
+#[test]
+fn without_embeddings_nothing_is_learned_and_the_plain_model_starts_from_the_motions_noise() {
+    let pipeline = sprites();
+    let (inversion, generation) = quick();
+    let learn = |settings| {
+        pipeline
+            .invert(&bounce(), CAPTION, &settings, None, &mut Quiet)
+            .unwrap()
+    };
+    let plain = learn(InversionSettings {
+        query_key: EmbeddingShape::Off,
+        values: EmbeddingShape::Off,
+        ..inversion.clone()
+    });
+    assert!(plain.metadata.losses.is_empty());
+    assert!(
+        plain
+            .sites
+            .iter()
+            .all(|site| site.embeddings() == [None; 3])
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plain.motion.safetensors");
+    plain.save(&path).unwrap();
+    assert_eq!(Motion::load(&path).unwrap(), plain);
+
+    let learned = learn(InversionSettings {
+        steps: 1,
+        ..inversion.clone()
+    });
+    let muted = GenerationSettings {
+        contribution: Contribution::Neither,
+        ..generation.clone()
+    };
+    let make = |motion, settings| {
+        pipeline
+            .generate(Some(motion), PROMPT, 1, settings, &mut Quiet)
+            .unwrap()
+    };
+    assert_eq!(
+        make(&plain, &generation).frames(),
+        make(&learned, &muted).frames()
+    );
+
+    let error = pipeline
+        .invert(
+            &bounce(),
+            CAPTION,
+            &InversionSettings {
+                query_key: EmbeddingShape::Grid([5, 4]),
+                ..inversion
+            },
+            None,
+            &mut Quiet,
+        )
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("`query-key shape` is grid-5x4, expected at most"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -38,9 +38,11 @@ pub fn schedule(name: &str) -> NoiseSchedule {
     NoiseSchedule::new(&config).unwrap()
 }
 
-pub fn embedding(recording: &Recording, name: &str) -> Embedding {
-    let shape = recording.shape(name).try_into().unwrap();
-    Embedding::new(shape, recording.f32s(name))
+/// An embedding of one position, or of every position of a grid.
+pub fn embedding(recording: &Recording, name: &str, grid: [usize; 2]) -> Embedding {
+    let [positions, frames, channels] = recording.shape(name).try_into().unwrap();
+    let [rows, columns] = if positions == 1 { [1, 1] } else { grid };
+    Embedding::new([rows, columns, frames, channels], recording.f32s(name))
 }
 
 /// Embeddings under the names of the published code, cut to the first frames.
@@ -63,11 +65,13 @@ pub fn published_embeddings(
     .map(|path| {
         let site = format!("{path}.transformer_blocks.0");
         let read = |name: &str| {
-            embedding(recording, &format!("{prefix}{site}.{name}")).first_frames(frames)
+            let name = format!("{prefix}{site}.{name}");
+            Some(embedding(recording, &name, grid).first_frames(frames))
         };
         SiteEmbeddings {
             query_key: read("pos_embed"),
             values: [read("attn1.vSpatial"), read("attn2.vSpatial")],
+            projections: [None, None, None],
             site,
             grid,
         }
