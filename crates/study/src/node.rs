@@ -81,6 +81,16 @@ impl Node {
         })
     }
 
+    /// What is in it that no plan or study holds.
+    pub fn odd(&self) -> Option<&'static str> {
+        match &self.content {
+            Content::Other(what) => Some(what),
+            Content::List(items) => items.iter().find_map(Self::odd),
+            Content::Table(fields) => fields.iter().find_map(|(_, node)| node.odd()),
+            _ => None,
+        }
+    }
+
     /// What kind of value it is, for messages.
     pub fn kind(&self) -> &'static str {
         match &self.content {

@@ -365,6 +365,23 @@ mod tests {
     }
 
     #[test]
+    fn a_name_says_what_differs() {
+        let name = |fields: &[(&str, &str)]| {
+            let mut settings = Settings::default();
+            for (field, value) in fields {
+                settings.set(field, *value).unwrap();
+            }
+            settings.name()
+        };
+        assert_eq!(name(&[]), "method");
+        assert_eq!(name(&[("inversion.values", "off")]), "query-key only");
+        assert_eq!(
+            name(&[("inversion.query_key", "off"), ("inversion.values", "1d")]),
+            "values only, values 1d"
+        );
+    }
+
+    #[test]
     fn variants_that_differ_at_generation_share_an_inversion() {
         let (mut one, mut other) = (Settings::default(), Settings::default());
         one.set("generation.debias", "none").unwrap();

@@ -2,7 +2,7 @@
 
 /// `, did you mean …?` with the known name that is nearest to a misspelt one; empty if none is near.
 pub(crate) fn did_you_mean<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let most = (found.chars().count() / 3).max(1);
+    let most = found.chars().count().div_ceil(3);
     let nearest = known
         .into_iter()
         .filter(|known| known.len().abs_diff(found.len()) <= 3 * most) // bounds the work below

@@ -331,6 +331,10 @@ fn required(
 /// The readable items of a list, a table or a single text.
 fn items(node: Node, name: &str, faults: &mut Faults) -> Vec<String> {
     let at = node.at;
+    if let Some(what) = node.odd() {
+        faults.push(at, format!("`{name}` holds {what}, expected texts"));
+        return Vec::new();
+    }
     let mut items = Vec::new();
     match node.content {
         Content::List(list) => items.extend(list.into_iter().map(|node| readable(node.content))),

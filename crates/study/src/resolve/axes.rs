@@ -186,8 +186,6 @@ pub(super) const AXES: [Axis; 13] = [
                     "without",
                     "without debias ?difference",
                     "without difference",
-                    "without normalize difference",
-                    "without normalize debias",
                     "without difference debias raw",
                     "raw",
                     "raw without ?debias ?difference",
@@ -431,7 +429,8 @@ pub(super) const AXES: [Axis; 13] = [
 ];
 
 /// Words that may stand in any wish without changing it.
-pub(super) const COMMON: [&str; 12] = [
+pub(super) const COMMON: [&str; 13] = [
+    "channel",
     "add",
     "motion",
     "mqk",

@@ -117,6 +117,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_measure_of_a_study_has_names() {
+        let named = MEASURES.map(|(measure, _)| measure);
+        assert_eq!(named, crate::study::METRICS);
+    }
+
+    #[test]
     fn measures_are_known_by_many_names() {
         for (name, measure) in [
             ("FID", "fid"),

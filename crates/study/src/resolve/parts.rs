@@ -64,7 +64,11 @@ pub(super) fn read(
     is_top: bool,
 ) -> Option<Candidate> {
     let read = match axis.name {
-        CONTRIBUTION => contribution(tokens, is_top)?,
+        CONTRIBUTION => {
+            // A bare name means "this one alone" only where both are spoken of.
+            let both = matches!(context.part, Subjects::Both | Subjects::Motion);
+            contribution(tokens, is_top && both)?
+        }
         SHAPE => shape(tokens, context, is_top)?,
         TIMESTEPS => timesteps(tokens)?,
         _ => return None,
@@ -162,7 +166,7 @@ fn remove_embeddings(tokens: &[Token], context: &Context) -> Option<Candidate> {
     Some(candidate)
 }
 
-fn contribution(tokens: &[Token], is_top: bool) -> Option<Candidate> {
+fn contribution(tokens: &[Token], bare: bool) -> Option<Candidate> {
     let says_which = |piece: &Piece| {
         let has = |word| piece.concepts.contains(word);
         has("neither")
@@ -182,7 +186,7 @@ fn contribution(tokens: &[Token], is_top: bool) -> Option<Candidate> {
     let mut candidate = Candidate::on(CONTRIBUTION);
     for (_, piece) in pieces {
         candidate.evidence = candidate.evidence.max(piece.concepts.len() as u32);
-        candidate.add(settings_of(kept(piece, is_top)?), "both");
+        candidate.add(settings_of(kept(piece, bare)?), "both");
     }
     Some(candidate)
 }
@@ -194,7 +198,7 @@ fn is_one_wish(pieces: &[(Option<Separator>, Piece)]) -> bool {
     first.is_some() && all.all(|other| other == first)
 }
 
-fn kept(piece: &Piece, is_top: bool) -> Option<Kept> {
+fn kept(piece: &Piece, bare: bool) -> Option<Kept> {
     let has = |word: &str| piece.concepts.contains(word);
     let strange = [
         "1d",
@@ -280,8 +284,8 @@ fn kept(piece: &Piece, is_top: bool) -> Option<Kept> {
         return Some((!unwanted[0], !unwanted[1]));
     }
     match wanted {
-        [true, true] if has("mqk") && has("mv") && is_top => Some((true, true)),
-        [mqk, mv] if mqk != mv && (has("only") || is_top) => Some((mqk, mv)),
+        [true, true] if has("mqk") && has("mv") && bare => Some((true, true)),
+        [mqk, mv] if mqk != mv && (has("only") || bare) => Some((mqk, mv)),
         _ => None,
     }
 }

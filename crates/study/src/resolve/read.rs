@@ -92,9 +92,9 @@ impl Context {
     /// What a replacement or addition asks for.
     pub fn wish(&self, text: &str) -> Vec<Found> {
         let mut ambiguous = Vec::new();
-        for view in views(text, true) {
-            let tokens = lex(&view);
-            if is_own(&tokens)
+        let views = Views::of(text, true);
+        for (tokens, left_out) in views.all() {
+            if is_own(tokens)
                 && let Some(top) = self.top()
             {
                 return vec![Found::Settings {
@@ -108,19 +108,25 @@ impl Context {
                 if !self.allows(index) {
                     return None;
                 }
-                let speaks = concepts(&tokens)
+                let speaks = concepts(tokens)
                     .iter()
                     .any(|concept| axis.topics.iter().any(|(topic, _)| topic == concept));
                 let is_top = self.top().is_some_and(|top| top.name == axis.name);
                 if !speaks && !is_top {
                     return None;
                 }
-                let candidate = parts::read(axis, &tokens, self, is_top)
-                    .or_else(|| self.read(axis, &tokens, is_top))?;
+                if !may_set_aside(axis, tokens, left_out) {
+                    return None;
+                }
+                let candidate = parts::read(axis, tokens, self, is_top)
+                    .or_else(|| self.read(axis, tokens, is_top))?;
                 Some((self.scores[index] + 3 * candidate.evidence, candidate))
             });
             match best(candidates.collect()) {
-                Ok(Some(candidate)) if candidate.ambiguous.is_empty() => return candidate.found(),
+                Ok(Some(mut candidate)) if candidate.ambiguous.is_empty() => {
+                    candidate.notes.extend(set_aside(left_out));
+                    return candidate.found();
+                }
                 Ok(Some(candidate)) => ambiguous = candidate.ambiguous,
                 Ok(None) => {}
                 Err(names) => ambiguous = names,
@@ -134,14 +140,17 @@ impl Context {
 
     /// What remains when a part is removed.
     pub fn removal(&self, text: &str) -> Vec<Found> {
-        for view in views(text, false) {
-            let tokens = lex(&view);
-            let said = concepts(&tokens);
+        let views = Views::of(text, false);
+        for (tokens, left_out) in views.all() {
+            let said = concepts(tokens);
             let candidates = AXES.iter().enumerate().filter_map(|(index, axis)| {
-                if !self.allows(index) || !self.reads(axis, &tokens, 2) {
+                if !self.allows(index)
+                    || !self.reads(axis, tokens, 2)
+                    || !may_set_aside(axis, tokens, left_out)
+                {
                     return None;
                 }
-                let candidate = parts::remove(axis, &tokens, self).or_else(|| {
+                let candidate = parts::remove(axis, tokens, self).or_else(|| {
                     // "Remove no debias" says nothing that can be run.
                     if said.contains("without") || said.contains("only") {
                         return None;
@@ -151,7 +160,10 @@ impl Context {
                 Some((self.scores[index] + 3 * candidate.evidence, candidate))
             });
             match best(candidates.collect()) {
-                Ok(Some(candidate)) => return candidate.found(),
+                Ok(Some(mut candidate)) => {
+                    candidate.notes.extend(set_aside(left_out));
+                    return candidate.found();
+                }
                 Ok(None) => {}
                 Err(names) => return vec![Found::Ambiguous(names)],
             }
@@ -241,9 +253,29 @@ impl Context {
 
     /// Reads a wish by the phrases and numbers of an axis.
     fn read(&self, axis: &'static Axis, tokens: &[Token], is_top: bool) -> Option<Candidate> {
-        if let Some(piece) = self.piece(axis, &Piece::of(tokens), is_top) {
-            return Some(piece);
+        let whole = self.piece(axis, &Piece::of(tokens), is_top);
+        let alternatives = self.alternatives(axis, tokens, is_top);
+        let is_or = |token: &Token| {
+            use Separator::{Or, Semicolon};
+            matches!(token.meaning, Meaning::Separator(Or | Semicolon))
+        };
+        let apart = tokens.iter().any(is_or)
+            && alternatives
+                .as_ref()
+                .is_some_and(|read| read.stubs.is_empty());
+        match apart {
+            true => alternatives,
+            false => whole.or(alternatives),
         }
+    }
+
+    /// Reads the parts of a wish between separators, each for itself.
+    fn alternatives(
+        &self,
+        axis: &'static Axis,
+        tokens: &[Token],
+        is_top: bool,
+    ) -> Option<Candidate> {
         let pieces = pieces(axis, tokens);
         if pieces.len() < 2 {
             return None;
@@ -559,34 +591,69 @@ pub(super) fn says_nothing(item: &str) -> bool {
     )
 }
 
-/// A wish as written, without what stands in brackets, and what stands in brackets alone; all without
-/// explanations, which speak of other things.
-fn views(text: &str, is_wish: bool) -> Vec<String> {
-    let mut folded = fold(text);
-    if is_wish {
-        folded = without_label(&folded).to_owned();
-        folded = replaced_by(&folded).to_owned();
-    }
-    let (mut outside, mut inside) = (String::new(), String::new());
-    let mut depth = 0_usize;
-    for c in folded.chars() {
-        match c {
-            '(' | '[' => depth += 1,
-            ')' | ']' => depth = depth.saturating_sub(1),
-            _ if depth > 0 => inside.push(c),
-            _ => outside.push(c),
+/// A wish as written, and what stands outside and inside of its brackets; all without explanations, which speak
+/// of other things.
+struct Views {
+    whole: Vec<Token>,
+    /// Outside and inside of brackets, if there are any.
+    parts: Option<[Vec<Token>; 2]>,
+}
+
+impl Views {
+    fn of(text: &str, is_wish: bool) -> Self {
+        let mut folded = fold(text);
+        if is_wish {
+            folded = replaced_by(without_label(&folded)).to_owned();
         }
-        if matches!(c, '(' | ')' | '[' | ']') {
-            inside.push(' ');
-            outside.push(' ');
+        let (mut outside, mut inside) = (String::new(), String::new());
+        let mut depth = 0_usize;
+        for c in folded.chars() {
+            match c {
+                '(' | '[' => depth += 1,
+                ')' | ']' => depth = depth.saturating_sub(1),
+                _ if depth > 0 => inside.push(c),
+                _ => outside.push(c),
+            }
+            if matches!(c, '(' | ')' | '[' | ']') {
+                inside.push(' ');
+                outside.push(' ');
+            }
+        }
+        let tokens = |text: &str| lex(&without_explanations(text));
+        let parts = [tokens(&outside), tokens(&inside)];
+        Self {
+            whole: tokens(&folded),
+            parts: (!inside.trim().is_empty()).then_some(parts),
         }
     }
-    let mut views = vec![without_explanations(&folded)];
-    if !inside.trim().is_empty() {
-        views.push(without_explanations(&outside));
-        views.push(without_explanations(&inside));
+
+    /// The most telling first, each with what it leaves out.
+    fn all(&self) -> Vec<(&[Token], &[Token])> {
+        let mut views: Vec<(&[Token], &[Token])> = vec![(&self.whole, &[])];
+        if let Some([outside, inside]) = &self.parts {
+            views.extend([(&outside[..], &inside[..]), (inside, outside)]);
+        }
+        views
     }
-    views
+}
+
+/// Whether what is left out says nothing more about an axis.
+fn may_set_aside(axis: &Axis, view: &[Token], left_out: &[Token]) -> bool {
+    let said = concepts(view);
+    let tells = |concept: &&str| {
+        let limits = ["only", "without", "partial"].contains(concept);
+        let more = axis.knows(concept) && !COMMON.contains(concept);
+        !said.contains(concept) && (limits || more)
+    };
+    let is_foreign = |token: &Token| token.meaning == Meaning::Foreign;
+    !left_out.iter().any(is_foreign) && !concepts(left_out).iter().any(tells)
+}
+
+fn set_aside(left_out: &[Token]) -> Option<String> {
+    let left_out = Piece::of(left_out);
+    left_out
+        .says_something()
+        .then(|| format!("set aside: {}", left_out.words()))
 }
 
 /// Drops `Variant A:`, `option 1.`, `(b)` and keys of flattened tables such as `method:`.

@@ -41,7 +41,7 @@ pub(super) enum Separator {
 }
 
 /// Concepts and the forms that name them. A `*` stands for any ending, and a comma for any separator or none.
-const CONCEPTS: [(&str, &str); 57] = [
+const CONCEPTS: [(&str, &str); 59] = [
     (
         "mqk",
         "motion query,key embedding | motion query,key | query,key motion embedding | query,key embedding | mqk embedding | mqk | m qk | qk embedding | motion qk | motion q,k | embedding for query,key | motion embedding for query,key | motion embedding for the query,key | query,key motion | m q k",
@@ -97,7 +97,7 @@ const CONCEPTS: [(&str, &str); 57] = [
     ),
     (
         "without",
-        "without | no | none | nothing | not | omit* | omission | remov* | exclud* | exclus* | drop | dropping | dropped | disabl* | leave out | left out | leaving out | skip* | eliminat* | discard* | absence | absent | lack* | turn off | bypass* | off | delet*",
+        "without | no | none | nothing | not | omit* | omission | remov* | exclud* | exclus* | drop | dropping | dropped | disabl* | leave out | leave it out | leave them out | left out | leaving out | skip* | eliminat* | discard* | absence | absent | lack* | turn off | bypass* | off | delet*",
     ),
     (
         "raw",
@@ -148,7 +148,10 @@ const CONCEPTS: [(&str, &str); 57] = [
         "standard",
         "standard | vanilla | plain | mse | mean squared error | denoising | base | conventional | reconstruction | noise prediction",
     ),
-    ("temporal", "temporal*"),
+    (
+        "temporal",
+        "temporal* | temporal dimension | temporal axis | time dimension | time axis | frame dimension",
+    ),
     (
         "inference",
         "inference strategy | inference operation | inference time | inference",
@@ -214,6 +217,15 @@ const CONCEPTS: [(&str, &str); 57] = [
     (
         "modelscope",
         "modelscope | modelscopet2v | modelscope t2v | text to video ms 1 7b",
+    ),
+    (
+        "channel",
+        "channel dimension | channel axis | feature dimension | embedding dimension | channel",
+    ),
+    // Of these the method has none: no axis knows the word.
+    (
+        "other norm",
+        "layer normaliz* | layer normalis* | layer norm | batch normaliz* | batch normalis* | group normaliz* | instance normaliz* | l2 normaliz*",
     ),
     (
         "original",

@@ -139,7 +139,11 @@ fn toml_with_something_wrong() {
         Form::Toml,
         &["line 1: the plan has no field `titel`, did you mean `title`?"],
     );
-    check(&head.replace("[\"FID\"]", "2020-01-01"), Form::Toml, &[]);
+    check(
+        &head.replace("[\"FID\"]", "2020-01-01"),
+        Form::Toml,
+        &["line 5: `metrics` holds a date, expected texts"],
+    );
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn the_published_plan_as_it_is() {
         (contribution.action, contribution.replacement.len()),
         (Action::Remove, 0)
     );
-    assert_eq!((contribution.at.line, contribution.metrics.len()), (36, 5));
+    assert_eq!((contribution.at.line, contribution.metrics.len()), (32, 5));
     assert_eq!(integration.action, Action::Replace);
     assert_eq!(
         integration.replacement,

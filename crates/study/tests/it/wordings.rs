@@ -363,6 +363,139 @@ fn shapes_in_many_words() {
 }
 
 #[test]
+fn wordings_of_other_planners() {
+    for (part, wish, expected) in [
+        (
+            "Motion Embedding Integration Method",
+            "Direct addition to the feature map; concatenation with features; element-wise multiplication",
+            &["integration concat", "integration multiply-before"][..],
+        ),
+        (
+            "How embeddings are injected into temporal transformers",
+            "Concatenate embeddings to the features",
+            &["integration concat"],
+        ),
+        (
+            "Motion Query-Key Embedding spatial dimensions",
+            "Spatial dimensions partially included (e.g., only height)",
+            &[],
+        ),
+        (
+            "Spatial dimensions of motion query-key embeddings (excluded)",
+            "Included",
+            &["query-key 2d"],
+        ),
+        (
+            "Spatial dimensions of motion query-key embeddings (excluded)",
+            "Partially included",
+            &["query-key grid-2x2"],
+        ),
+        (
+            "Inference strategy: differencing of Motion Value Embedding",
+            "Replace with normalization",
+            &["debias normalize"],
+        ),
+        (
+            "Differential operation for debiasing motion value embeddings",
+            "No differential operation",
+            &["debias none"],
+        ),
+        (
+            "Differential operation for debiasing motion value embeddings",
+            "Mean subtraction",
+            &["debias normalize"],
+        ),
+        (
+            "Differential operation on motion value embeddings",
+            "Differences over 2 frames, 3 frames and 5 frames",
+            &[
+                "difference over 2 frames",
+                "difference over 3 frames",
+                "difference over 5 frames",
+            ],
+        ),
+        (
+            "Differential operation on motion value embeddings",
+            "k = 3",
+            &["difference over 3 frames"],
+        ),
+        ("Dimensionality of motion query-key embedding", "1D", &[]),
+        (
+            "Dimensionality of motion query-key embedding",
+            "2D motion query-key embedding (H × W)",
+            &["query-key 2d"],
+        ),
+        (
+            "Motion Value Embedding",
+            "1D motion value embedding",
+            &["values 1d"],
+        ),
+        (
+            "Use of both motion query-key and motion value embeddings",
+            "Use only the motion query-key embedding",
+            &["query-key only"],
+        ),
+        (
+            "Use of both motion query-key and motion value embeddings",
+            "Motion value embedding only (without MQK)",
+            &["values only"],
+        ),
+        (
+            "Use of both motion query-key and motion value embeddings",
+            "MQK only, MV only",
+            &["query-key only", "values only"],
+        ),
+        (
+            "Base model",
+            "ZeroScope, ModelScope, AnimateDiff",
+            &[
+                "model cerspense/zeroscope_v2_576w",
+                "model ali-vilab/text-to-video-ms-1.7b",
+            ],
+        ),
+        (
+            "Classifier-free guidance scale of 12",
+            "7.5",
+            &["guidance 7.5"],
+        ),
+        (
+            "Noise prior of the initial noise",
+            "noise prior strength of 0.2 or 0.8",
+            &["noise prior 0.2", "noise prior 0.8"],
+        ),
+        (
+            "Initial noise",
+            "Frequency-domain mixing of DDIM inverted noise",
+            &["noise blend-freq"],
+        ),
+        (
+            "Debiased temporal loss function",
+            "Standard MSE denoising loss",
+            &["objective base"],
+        ),
+    ] {
+        check_wish(part, wish, expected);
+    }
+}
+
+#[test]
+fn what_stands_in_brackets_may_not_change_the_meaning_unseen() {
+    let part = "Adding motion embeddings before projection";
+    check_wish(part, "Concatenation (after projection)", &[]);
+    check_wish(part, "Gated fusion (multiplication)", &[]);
+    check_wish(
+        part,
+        "Another mechanism (e.g., element-wise multiplication)",
+        &["integration multiply-before"],
+    );
+    check_wish(
+        part,
+        "Concatenation (cheap, simple and robust)",
+        &["integration concat"],
+    );
+}
+
+#[test]
 fn an_ambiguous_wish_shows_what_it_could_mean() {
     let line = r#"{"name": "x", "ablated_part": "Shapes of MQK and MV", "action": "REPLACE",
         "replacement": ["1D"], "metrics": ["FID"]}"#;
