@@ -332,7 +332,7 @@ impl Context {
         let strange = piece
             .concepts
             .iter()
-            .any(|c| !beside(&c) && axis.knows(c) && !COMMON.contains(c));
+            .any(|c| !beside(c) && axis.knows(c) && !COMMON.contains(c));
         if strange || (said == 0 && !is_top) {
             return None;
         }
