@@ -429,7 +429,8 @@ pub(super) const AXES: [Axis; 13] = [
 ];
 
 /// Words that may stand in any wish without changing it.
-pub(super) const COMMON: [&str; 13] = [
+pub(super) const COMMON: [&str; 14] = [
+    "embedding",
     "channel",
     "add",
     "motion",

@@ -233,7 +233,7 @@ fn kept(piece: &Piece, bare: bool) -> Option<Kept> {
     let subject = |token: &Token| match token.meaning {
         Meaning::Concept("mqk") => Some(vec![0]),
         Meaning::Concept("mv") => Some(vec![1]),
-        Meaning::Concept("motion") => Some(vec![0, 1]),
+        Meaning::Concept("motion" | "embedding") => Some(vec![0, 1]),
         _ => None,
     };
     for (index, token) in piece.tokens.iter().enumerate() {

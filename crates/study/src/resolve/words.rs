@@ -41,7 +41,7 @@ pub(super) enum Separator {
 }
 
 /// Concepts and the forms that name them. A `*` stands for any ending, and a comma for any separator or none.
-const CONCEPTS: [(&str, &str); 59] = [
+const CONCEPTS: [(&str, &str); 60] = [
     (
         "mqk",
         "motion query,key embedding | motion query,key | query,key motion embedding | query,key embedding | mqk embedding | mqk | m qk | qk embedding | motion qk | motion q,k | embedding for query,key | motion embedding for query,key | motion embedding for the query,key | query,key motion | m q k",
@@ -50,10 +50,8 @@ const CONCEPTS: [(&str, &str); 59] = [
         "mv",
         "motion value embedding | motion value | value embedding | value motion embedding | mv embedding | mv | m v | v embedding | motion v | motion embedding for value | embedding for value",
     ),
-    (
-        "motion",
-        "motion embedding | learned motion embedding | embedding",
-    ),
+    ("motion", "motion embedding | learned motion embedding"),
+    ("embedding", "embedding"),
     (
         "qkv",
         "query,key,value | q,k,v | qkv | query,key | q,k | qk | key,value | k,v",
@@ -152,10 +150,7 @@ const CONCEPTS: [(&str, &str); 59] = [
         "temporal",
         "temporal* | temporal dimension | temporal axis | time dimension | time axis | frame dimension",
     ),
-    (
-        "inference",
-        "inference strategy | inference operation | inference time | inference",
-    ),
+    ("inference", "inference strategy | inference operation"),
     (
         "noise",
         "noise | initial noise | noise initiali* | initial latent* | latent initiali*",
@@ -237,7 +232,7 @@ const CONCEPTS: [(&str, &str); 59] = [
 const NEUTRAL: &str = "\
     a an the of for to in on into onto by as with using use used utiliz* utilis* via through is are be \
     been being its it they them their this that these those each per same motion embedding method \
-    approach technique mechanism operation strategy variant version setting configur* design choice \
+    approach technique mechanism operation strategy variant version setting configur* inference design choice \
     different alternative alternatively other instead direct directly simpl* element wise elementwise \
     along across over between among channel axis axes tensor matri* vector space module block self \
     attention transformer network unet u net model video diffusion learned learnable trainable equation \

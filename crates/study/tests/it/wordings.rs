@@ -371,7 +371,7 @@ fn wordings_of_other_planners() {
             &["integration concat", "integration multiply-before"][..],
         ),
         (
-            "How embeddings are injected into temporal transformers",
+            "How motion embeddings are injected into temporal transformers",
             "Concatenate embeddings to the features",
             &["integration concat"],
         ),
