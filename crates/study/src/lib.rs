@@ -1,0 +1,38 @@
+//! Ablation studies: from a plan in words to the runs it asks for.
+//!
+//! A [`Plan`] is read from JSON Lines, Markdown or TOML. [`resolve`] maps its words onto the axes of the method
+//! and never guesses: what it cannot map stays visible. [`Study`] is the result as a file that people can check
+//! and change, and [`explain`] tells what was understood.
+//!
+//! ```
+//! use kinvert_study::{Form, Plan, Study, explain, resolve};
+//!
+//! let text = r#"{"name": "Debiasing", "ablated_part": "differencing of the motion value embeddings",
+//!   "action": "REPLACE", "replacement": ["normalization", "no debiasing"], "metrics": ["FID"]}"#;
+//! let plan = Plan::parse("plan.jsonl", text, Some(Form::JsonLines))?;
+//! let resolution = resolve(&plan);
+//! let study = Study::compile(&plan, &resolution, "plan.jsonl", text.as_bytes());
+//! let names: Vec<_> = study.variants.iter().map(|variant| variant.name.as_str()).collect();
+//! assert_eq!(names, ["debias normalize", "debias none"]);
+//! println!("{}", explain(&plan, &resolution));
+//! # Ok::<(), kinvert_study::Error>(())
+//! ```
+
+pub mod error;
+mod explain;
+mod fault;
+mod input;
+mod node;
+pub mod plan;
+pub mod resolve;
+pub mod settings;
+mod spelling;
+pub mod study;
+
+pub use error::Error;
+pub use explain::explain;
+pub use fault::{Fault, Faults, Location};
+pub use plan::{Ablation, Action, Form, Plan};
+pub use resolve::{Resolution, resolve};
+pub use settings::Settings;
+pub use study::Study;
