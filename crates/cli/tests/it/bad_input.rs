@@ -442,7 +442,10 @@ fn a_published_motion_of_another_network_is_not_imported() {
             format!("{fixtures}/motion_embed.pt"),
             "expected [1, frames, 128]",
         ),
-        (format!("{fixtures}/embeddings.json"), "no PyTorch archive"),
+        (
+            format!("{fixtures}/embeddings.json"),
+            "as neither an archive nor a pickle",
+        ),
         (format!("{fixtures}/absent.pt"), "absent.pt: reading failed"),
     ] {
         kinvert(["import", &input, "-o", output.to_str().unwrap()])

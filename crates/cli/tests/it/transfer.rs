@@ -21,7 +21,7 @@ fn transfer_writes_every_named_file_and_a_full_record() {
     ];
     let outcome = kinvert(arguments.into_iter().chain([text(&out)]).chain(QUICK))
         .ended(0)
-        .saying(&["note: there is no caption", "learning the motion: 2 in"]);
+        .saying(&["note: there is no caption"]);
 
     for (name, frames, size) in [
         ("reference.mp4", 4, [64, 64]),

@@ -7,6 +7,7 @@
 
 mod bad_plans;
 mod forms;
+mod real_settings;
 mod studies;
 mod wordings;
 
