@@ -61,6 +61,10 @@ pub fn temporal_consistency(
         (_, Some(magnitude)) if magnitude < STILL => record.with_warning(format!(
             "the clip hardly moves (motion magnitude {magnitude:.4}): any still clip is consistent"
         )),
+        (_, None) => record.with_warning(
+            "the motion magnitude is unknown, since most points cannot be followed: whether the clip moves at all is \
+             not known",
+        ),
         _ => record,
     }
 }

@@ -127,24 +127,31 @@ impl Tracks {
 
     /// How long the tracks' ways are on average, in fractions of the frame's diagonal: over every step the mean
     /// distance that the points seen before and after it go, and these summed. For tracks that are seen
-    /// throughout it is the mean length of their ways. `None` if no point is seen over any step.
+    /// throughout it is the mean length of their ways.
+    ///
+    /// Where most points get lost, the few that last are those that stay, and say little about the clip: a step
+    /// counts if at least a twentieth of all points is seen. `None` if that holds for less than half of the steps,
+    /// or there is none.
     pub fn motion_magnitude(&self) -> Option<f64> {
         let diagonal = f64::from(self.size.width).hypot(f64::from(self.size.height));
         let steps = (1..self.frames).filter_map(|frame| {
-            let seen = |track: &usize| {
+            let is_seen = |track: &usize| {
                 let visible = self.visible(*track);
                 visible[frame - 1] && visible[frame]
             };
-            let (mut sum_px, mut count) = (0.0, 0_u32);
-            for track in (0..self.len()).filter(seen) {
+            let (mut sum_px, mut seen) = (0.0, 0);
+            for track in (0..self.len()).filter(is_seen) {
                 let places = self.places(track);
                 sum_px += distance_px(places[frame - 1], places[frame]);
-                count += 1;
+                seen += 1;
             }
-            (count > 0).then(|| sum_px / f64::from(count))
+            (20 * seen >= self.len() && seen > 0).then(|| sum_px / seen as f64)
         });
         let steps: Vec<f64> = steps.collect();
-        (!steps.is_empty()).then(|| steps.iter().sum::<f64>() / diagonal)
+        let all = self.frames - 1;
+        // Steps that do not count are taken to be like those that do.
+        (!steps.is_empty() && 2 * steps.len() >= all)
+            .then(|| steps.iter().sum::<f64>() / steps.len() as f64 * all as f64 / diagonal)
     }
 }
 
@@ -301,7 +308,7 @@ mod tests {
         );
         assert_eq!(tracks.filtered(|_| false).motion_magnitude(), None);
 
-        // A point that gets lost counts as long as it is seen.
+        // A point that gets lost counts as long as it is seen: 5 and 0 in the first step, 5 in the second.
         let places = vec![
             [0.0, 0.0],
             [3.0, 4.0],
@@ -310,9 +317,15 @@ mod tests {
             [9.0, 9.0],
             [9.0, 9.0],
         ];
-        let visible = vec![true, true, true, true, false, false];
+        let visible = vec![true, true, true, true, true, false];
         let tracks = Tracks::new(3, SIZE, places, visible).unwrap();
-        assert_eq!(tracks.motion_magnitude(), Some(10.0 / 50.0));
+        assert_eq!(tracks.motion_magnitude(), Some(7.5 / 50.0));
+
+        // One point of many that lasts says nothing.
+        let mut visible = [true, false, false].repeat(30);
+        visible[..3].fill(true);
+        let tracks = Tracks::new(3, SIZE, vec![[1.0, 1.0]; 90], visible).unwrap();
+        assert_eq!(tracks.motion_magnitude(), None);
     }
 
     #[test]
