@@ -2,7 +2,7 @@
 //!
 //! A motion file is a safetensors file, named `*.motion.safetensors`. For every site it holds
 //! `{site}.query_key`, `{site}.attn1.value` and `{site}.attn2.value`, each `[positions, frames, channels]` with
-//! the positions that the settings of learning say ([`EmbeddingShape`](crate::EmbeddingShape)), and none that
+//! the positions that the settings of learning say ([`EmbeddingShape`]), and none that
 //! is `off`. In the method a query-key embedding has 1 position and a value embedding `rows * columns` of its
 //! site. Embeddings that are concatenated have their `{input}.projection` `[2 * channels, channels]` beside them,
 //! such as `{site}.query_key.projection`. Besides, there are `inverted_latents` `[1, channels, frames, height, width]` (the noise from which the

@@ -1,6 +1,6 @@
 //! Ablation studies: from a plan in words to the runs it asks for.
 //!
-//! A [`Plan`] is read from JSON Lines, Markdown or TOML. [`resolve`] maps its words onto the axes of the method
+//! A [`Plan`] is read from JSON Lines, Markdown or TOML. [`resolve()`] maps its words onto the axes of the method
 //! and never guesses: what it cannot map stays visible. [`Study`] is the result as a file that people can check
 //! and change, and [`explain`] tells what was understood.
 //!

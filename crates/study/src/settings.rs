@@ -1,6 +1,6 @@
 //! The settings of the method that a variant may change, by dotted name.
 //!
-//! Values are kept as they are written in files. [`Settings::check`] knows names, kinds and ranges, and
+//! Values are kept as they are written in files. [`Settings::set`] knows names, kinds and ranges, and
 //! [`Settings::applied_to`] puts the values into the method's own types, which have the last word.
 
 use std::collections::BTreeMap;

@@ -21,7 +21,7 @@
 //!   black too, and a plain background keeps its still tracks apart from where things pass. Stripes that move
 //!   along themselves look still.
 //!
-//! What changes in the whole frame at once, light and noise, is told from motion first ([`light`]).
+//! What changes in the whole frame at once, light and noise, is told from motion first.
 //!
 //! A point is lost where it leaves the frame, is not found, differs too much from what it was a frame before,
 //! or does not come back to where it was when it is tracked back. A lost point stays lost.
