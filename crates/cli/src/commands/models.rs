@@ -4,14 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use kinvert::{ModelFiles, ModelSummary};
+use kinvert_nets::published::MODELS_VARIABLE;
 use serde::Serialize;
 
 use super::{short, size_text};
 use crate::args::ModelsArgs;
 use crate::session::Session;
-
-/// Variable that names a folder of model folders.
-const MODELS_VARIABLE: &str = "KINVERT_MODELS";
 
 /// What `--json` prints of each model.
 #[derive(Serialize)]
