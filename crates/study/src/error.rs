@@ -54,6 +54,15 @@ pub enum Error {
         /// What was found and what was expected.
         reason: String,
     },
+    /// The method failed, or a model could not be loaded.
+    #[error(transparent)]
+    Method(#[from] Box<kinvert::Error>),
+    /// A measure or a statistic failed.
+    #[error(transparent)]
+    Metrics(#[from] Box<kinvert_metrics::Error>),
+    /// A clip could not be read or written.
+    #[error(transparent)]
+    Video(#[from] kinvert_video::Error),
     /// A file could not be read or written.
     #[error("{path}: {action} failed")]
     Io {
@@ -65,6 +74,18 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl From<kinvert::Error> for Error {
+    fn from(error: kinvert::Error) -> Self {
+        Self::Method(Box::new(error)) // large beside the others
+    }
+}
+
+impl From<kinvert_metrics::Error> for Error {
+    fn from(error: kinvert_metrics::Error) -> Self {
+        Self::Metrics(Box::new(error)) // likewise
+    }
 }
 
 impl Error {
@@ -80,6 +101,9 @@ impl Error {
             Self::Io { .. } => {
                 Some("check the path, its permissions and the space left on the disk".into())
             }
+            Self::Method(error) => error.hint(),
+            Self::Metrics(error) => error.hint(),
+            Self::Video(error) => error.hint(),
             Self::Faulty { .. } | Self::Setting { .. } => None,
         }
     }

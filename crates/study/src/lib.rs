@@ -18,6 +18,7 @@
 //! # Ok::<(), kinvert_study::Error>(())
 //! ```
 
+pub mod analysis;
 pub mod error;
 mod explain;
 mod fault;
@@ -25,14 +26,17 @@ mod input;
 mod node;
 pub mod plan;
 pub mod resolve;
+pub mod results;
 pub mod settings;
 mod spelling;
 pub mod study;
 
+pub use analysis::Analysis;
 pub use error::Error;
 pub use explain::explain;
 pub use fault::{Fault, Faults, Location};
 pub use plan::{Ablation, Action, Form, Plan};
 pub use resolve::{Resolution, resolve};
+pub use results::Results;
 pub use settings::Settings;
 pub use study::Study;
