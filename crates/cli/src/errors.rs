@@ -42,6 +42,19 @@ pub fn resumable<T>(result: Result<T, kinvert::Error>, workspace: &Path) -> anyh
     })
 }
 
+/// The same for a study.
+pub fn resumable_study<T>(
+    result: Result<T, kinvert_study::Error>,
+    folder: &Path,
+) -> anyhow::Result<T> {
+    result.map_err(|error| match error {
+        kinvert_study::Error::Cancelled => anyhow::Error::new(error).context(Resumable {
+            workspace: folder.to_path_buf(),
+        }),
+        error => error.into(),
+    })
+}
+
 /// Tells an error on stderr and gives its exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(error) {
@@ -65,7 +78,7 @@ fn message(error: &anyhow::Error) -> String {
     if is_interruption(error) {
         return match error.downcast_ref::<Resumable>() {
             Some(Resumable { workspace }) => format!(
-                "interrupted: what was learned is kept in {}\nhint: run the same command again to go on\n",
+                "interrupted: what was done is kept in {}\nhint: run the same command again to go on\n",
                 workspace.display()
             ),
             None => "interrupted\n".into(),
@@ -107,7 +120,13 @@ fn hint(error: &anyhow::Error) -> Option<String> {
                 .downcast_ref::<kinvert_metrics::Error>()
                 .and_then(kinvert_metrics::Error::hint)
         };
+        let study = || {
+            cause
+                .downcast_ref::<kinvert_study::Error>()
+                .and_then(kinvert_study::Error::hint)
+        };
         kinvert
+            .or_else(study)
             .or_else(video)
             .or_else(nets)
             .or_else(sprites)
@@ -126,10 +145,14 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 fn is_interruption(error: &anyhow::Error) -> bool {
-    let cancelled = |error: &kinvert::Error| matches!(error, kinvert::Error::Cancelled);
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref().is_some_and(cancelled))
+    error.chain().any(|cause| {
+        matches!(cause.downcast_ref(), Some(kinvert::Error::Cancelled))
+            || matches!(
+                cause.downcast_ref(),
+                Some(kinvert_metrics::Error::Cancelled)
+            )
+            || matches!(cause.downcast_ref(), Some(kinvert_study::Error::Cancelled))
+    })
 }
 
 /// Whether an argument is at fault, and not a file or the machine.

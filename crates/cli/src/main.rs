@@ -45,6 +45,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Inspect(args) => commands::inspect::run(&args, &session),
         Command::Models(args) => commands::models::run(&args, &session),
         Command::Sprites(args) => commands::sprites::run(&args, &session),
+        Command::Study(args) => commands::study::run(args, &mut session),
         Command::Tracks(args) => commands::tracks::run(&args, &mut session),
         Command::Votes(args) => commands::votes::run(&args, &session),
     }

@@ -1,6 +1,7 @@
 //! What all commands share: the global options, the model, progress, and where results are printed.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use anyhow::Context;
 use kinvert::{Device, ModelFiles, MotionModel, load_model};
@@ -27,6 +28,19 @@ impl Session {
 
     pub fn device(&self) -> Device {
         self.global.device
+    }
+
+    /// The folder of the model that the user chose; none for the built-in one.
+    pub fn model_folder(&self) -> Option<&Path> {
+        self.global.model.as_deref()
+    }
+
+    /// Says something of several lines on stderr, unless the user wants quiet.
+    pub fn tell(&self, text: &str) {
+        if !self.global.quiet {
+            // A closed stderr is no reason to fail.
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        }
     }
 
     /// The model that the user chose.

@@ -14,7 +14,7 @@ use crate::settings::{GenerationSettings, InversionSettings, Recommendations};
 use kinvert_base::Progress;
 
 /// A loaded base model that learns and replays motions. Methods are those of [`Pipeline`].
-pub trait MotionModel {
+pub trait MotionModel: Send {
     /// What identifies the model.
     fn id(&self) -> &ModelId;
 

@@ -8,7 +8,7 @@ use crate::Error;
 use crate::record::ModelStamp;
 
 /// A network that gives one row of features for each frame.
-pub trait FrameEncoder {
+pub trait FrameEncoder: Send {
     /// What identifies the network.
     fn stamp(&self) -> &ModelStamp;
 

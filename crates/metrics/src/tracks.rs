@@ -201,7 +201,7 @@ impl Cached for Tracks {
 }
 
 /// Finds where points of the first frame go.
-pub trait Tracker {
+pub trait Tracker: Send {
     /// What identifies the tracker.
     fn stamp(&self) -> &ModelStamp;
 

@@ -63,6 +63,82 @@ pub enum Error {
     /// A clip could not be read or written.
     #[error(transparent)]
     Video(#[from] kinvert_video::Error),
+    /// A clip that no source has.
+    #[error("clip `{name}`: no such scene, expected a motion and a seed such as `sprites:arc:3`")]
+    Source {
+        /// As the study names it.
+        name: String,
+    },
+    /// A clip is not what it was when the study was begun.
+    #[error(
+        "{path}: the clip has changed since the study was begun: its frames are {found}, they were {known}"
+    )]
+    ClipChanged {
+        /// As the study names it.
+        path: String,
+        /// SHA-256 of the frames before.
+        known: String,
+        /// SHA-256 of the frames now.
+        found: String,
+    },
+    /// A study is to go on with something else than it was begun with.
+    #[error(
+        "the {what} of the study have changed since it was begun: found `{now}`, expected `{begun}`"
+    )]
+    OtherRun {
+        /// `model` or `measures`.
+        what: &'static str,
+        /// What it was begun with.
+        begun: String,
+        /// What it would go on with.
+        now: String,
+    },
+    /// A study that cannot be run as it stands.
+    #[error("{name}: {reason}")]
+    Unrunnable {
+        /// Its file or folder.
+        name: String,
+        /// What is missing or impossible.
+        reason: String,
+    },
+    /// A folder that is none of a study, or of another one.
+    #[error("{path}: {reason}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A store of a later version.
+    #[error("{path}: a store of version {found}, expected at most {known}")]
+    NewerStore {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i32,
+        /// The latest that is known.
+        known: i32,
+    },
+    /// A store that holds something that makes no sense.
+    #[error("{path}: the store is damaged: {reason}")]
+    DamagedStore {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// A store could not be read or written.
+    #[error("{path}: the store cannot be used")]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Cancelled,
     /// A file could not be read or written.
     #[error("{path}: {action} failed")]
     Io {
@@ -104,6 +180,20 @@ impl Error {
             Self::Method(error) => error.hint(),
             Self::Metrics(error) => error.hint(),
             Self::Video(error) => error.hint(),
+            Self::ClipChanged { .. } => {
+                Some("bring the clip back as it was, or begin a new study in another folder".into())
+            }
+            Self::OtherRun { .. } => Some(
+                "go on as it was begun, or begin a new study in another folder: numbers of the two do not compare"
+                    .into(),
+            ),
+            Self::NewerStore { .. } => Some("use the version of the program that wrote it, or a later one".into()),
+            Self::DamagedStore { .. } => Some("take the file from a backup, or begin the study anew".into()),
+            Self::Store { .. } => {
+                Some("check the path, its permissions and the space left on the disk".into())
+            }
+            Self::Source { .. } => Some(format!("motions: {}", motions())),
+            Self::Unrunnable { .. } | Self::Folder { .. } | Self::Cancelled => None,
             Self::Faulty { .. } | Self::Setting { .. } => None,
         }
     }
@@ -117,10 +207,38 @@ impl Error {
         }
     }
 
+    pub(crate) fn store(path: &Path) -> impl FnOnce(rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase) => Self::not_a_store(&path),
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) => Self::DamagedStore {
+                path,
+                reason: source.to_string(),
+            },
+            _ => Self::Store { path, source },
+        }
+    }
+
+    pub(crate) fn not_a_store(path: &Path) -> Self {
+        Self::DamagedStore {
+            path: path.to_owned(),
+            reason: "no store of a study".into(),
+        }
+    }
+
     pub(crate) fn setting(field: &str, reason: impl Into<String>) -> Self {
         Self::Setting {
             field: field.into(),
             reason: reason.into(),
         }
     }
+}
+
+/// The motions of the sprite world, in a sentence.
+fn motions() -> String {
+    let names: Vec<String> = kinvert_sprites::Motion::ALL
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    names.join(", ")
 }

@@ -19,22 +19,35 @@
 //! ```
 
 pub mod analysis;
+mod defaults;
+mod digest;
+mod document;
 pub mod error;
 mod explain;
 mod fault;
+pub mod folder;
 mod input;
+mod matrix;
+mod models;
 mod node;
 pub mod plan;
 pub mod resolve;
 pub mod results;
+pub mod runner;
 pub mod settings;
+pub mod source;
 mod spelling;
+pub mod store;
 pub mod study;
+mod work;
 
 pub use analysis::Analysis;
+pub use document::Document;
 pub use error::Error;
 pub use explain::explain;
 pub use fault::{Fault, Faults, Location};
+pub use folder::StudyFolder;
+pub use models::BUILT_IN_MODEL;
 pub use plan::{Ablation, Action, Form, Plan};
 pub use resolve::{Resolution, resolve};
 pub use results::Results;

@@ -138,13 +138,14 @@ pub enum Outcome {
 }
 
 /// What was measured of a cell.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// One record for each measure of single clips.
     pub records: Vec<Record>,
     /// The clip as an MP4 file in the study's folder, if it was kept.
     pub clip: Option<PathBuf>,
     /// Features of its frames for FID and KID, one list a frame; empty if those are not measured.
+    #[serde(skip)]
     pub features: Vec<Vec<f32>>,
     /// Where the sprite is in each frame of the reference and of the result, in pixels of a 64-pixel frame; none
     /// where the clips are not of the sprite world.
@@ -213,8 +214,19 @@ impl Results {
 
     /// How many cells are done, failed, and in all.
     pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for cell in &self.cells {
+        Counts::of(&self.cells)
+    }
+
+    /// The same of one variant.
+    pub fn counts_of(&self, variant: &RunVariant) -> Counts {
+        Counts::of(self.cells_of(variant).into_values())
+    }
+}
+
+impl Counts {
+    fn of<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Self {
+        let mut counts = Self::default();
+        for cell in cells {
             counts.all += 1;
             match cell.outcome {
                 Outcome::Waiting => {}

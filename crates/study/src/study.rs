@@ -2,9 +2,9 @@
 
 use std::{fmt::Write, path::Path};
 
-use sha2::{Digest, Sha256};
 use toml::Value;
 
+use crate::digest::sha256;
 use crate::error::Error;
 use crate::fault::{Faults, Location};
 use crate::input;
@@ -83,7 +83,7 @@ pub enum Keep {
     /// Clips.
     Clips,
     /// Nothing but numbers.
-    Numbers,
+    None,
 }
 
 /// An ablation in the plan's words.
@@ -303,24 +303,16 @@ impl Study {
 pub const BASELINE: &str = "method";
 
 impl Keep {
-    const ALL: [Self; 3] = [Self::All, Self::Clips, Self::Numbers];
+    const ALL: [Self; 3] = [Self::All, Self::Clips, Self::None];
 
     /// As studies write it.
     pub fn name(self) -> &'static str {
         match self {
             Self::All => "all",
             Self::Clips => "clips",
-            Self::Numbers => "numbers",
+            Self::None => "none",
         }
     }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // writing to a string cannot fail
-        text
-    })
 }
 
 fn line(text: &mut String, key: &str, content: &str) {
@@ -374,7 +366,7 @@ fn study(document: Node, faults: &mut Faults) -> Study {
             keep.unwrap_or_else(|| {
                 faults.push(
                     at,
-                    format!("`keep` is `{found}`, expected `all`, `clips` or `numbers`"),
+                    format!("`keep` is `{found}`, expected `all`, `clips` or `none`"),
                 );
                 Keep::default()
             })

@@ -7,6 +7,7 @@ pub mod inspect;
 pub mod invert;
 pub mod models;
 pub mod sprites;
+pub mod study;
 pub mod tracks;
 pub mod transfer;
 pub mod votes;

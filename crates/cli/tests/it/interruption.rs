@@ -86,7 +86,7 @@ fn an_inversion_that_is_stopped_or_killed_ends_with_the_same_motion() {
     let stopped = inversion("stopped");
     let outcome = stopped.interrupted_by("-INT").ended(130).saying(&[
         "stopping after this step",
-        "interrupted: what was learned is kept in",
+        "interrupted: what was done is kept in",
         "stopped.motion.work",
         "hint: run the same command again",
     ]);

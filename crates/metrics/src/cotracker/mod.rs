@@ -171,7 +171,7 @@ impl Tracker for CoTracker {
 }
 
 /// The network on any backend.
-trait Network {
+trait Network: Send {
     /// Frames of the longest clips that the network was trained on.
     fn window_len(&self) -> usize;
 

@@ -152,7 +152,7 @@ prop_compose! {
         seeds in proptest::collection::vec(any::<u32>(), 0..4),
         model in proptest::option::of("\\PC{0,10}"),
         captions in proptest::collection::vec(proptest::option::of("(?s).{0,20}"), 0..3),
-        keep in prop_oneof![Just(Keep::All), Just(Keep::Clips), Just(Keep::Numbers)],
+        keep in prop_oneof![Just(Keep::All), Just(Keep::Clips), Just(Keep::None)],
         settings in proptest::collection::vec(any_settings(), 0..4),
         asked in any::<bool>(),
     ) -> Study {

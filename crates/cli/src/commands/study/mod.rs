@@ -1,0 +1,18 @@
+//! `kinvert study`.
+
+mod compile;
+mod run;
+mod state;
+
+use crate::args::study::{StudyArgs, StudyCommand};
+use crate::session::Session;
+
+pub fn run(args: StudyArgs, session: &mut Session) -> anyhow::Result<()> {
+    match args.command {
+        StudyCommand::Compile(args) => compile::run(&args, session),
+        StudyCommand::Run(args) => run::run(&args, session),
+        StudyCommand::Status(args) => state::status(&args, session),
+        StudyCommand::List(args) => state::list(&args, session),
+        StudyCommand::Rerun(args) => state::rerun(&args, session),
+    }
+}

@@ -1,0 +1,46 @@
+//! The base models of a study, loaded when they are first needed.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use kinvert::{Device, ModelFiles, MotionModel, load_model};
+
+use crate::error::Error;
+
+/// Name of the model that comes with the program.
+pub const BUILT_IN_MODEL: &str = "sprites";
+
+/// Models on one device. They belong to one thread.
+pub(crate) struct Models {
+    device: Device,
+    loaded: HashMap<String, Box<dyn MotionModel>>,
+}
+
+impl Models {
+    /// None yet.
+    pub(crate) fn new(device: Device) -> Self {
+        Self {
+            device,
+            loaded: HashMap::new(),
+        }
+    }
+
+    /// The model in a folder, or the built-in one by its name.
+    pub(crate) fn get(&mut self, name: &str) -> Result<&dyn MotionModel, Error> {
+        if !self.loaded.contains_key(name) {
+            let files = match name {
+                BUILT_IN_MODEL => kinvert_sprites::model::model_files(),
+                folder => ModelFiles::folder(Path::new(folder)),
+            };
+            let model = load_model(&files, self.device)?;
+            self.loaded.insert(name.into(), model);
+        }
+        match self.loaded.get(name) {
+            Some(model) => Ok(model.as_ref()),
+            None => Err(Error::Unrunnable {
+                name: name.into(),
+                reason: "the model is not loaded".into(),
+            }),
+        }
+    }
+}

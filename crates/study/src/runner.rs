@@ -1,0 +1,327 @@
+//! Running a study: threads take cells from the store until none is left.
+
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant, SystemTime};
+
+use kinvert::Device;
+use kinvert_base::Progress;
+use kinvert_metrics::evaluate::Evaluator;
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::folder::StudyFolder;
+use crate::matrix::Matrix;
+use crate::models::{BUILT_IN_MODEL, Models};
+use crate::results::{Counts, RunStamp};
+use crate::store::{Job, Plan, Store, Worker};
+use crate::study::Keep;
+use crate::work::{Failure, Hands};
+
+/// How long a thread waits before it looks for work again, if all that is left is with others.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// How often progress is shown, and how often it is looked up what other processes have done.
+const SHOW_EVERY: Duration = Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Makes the evaluator of a thread.
+pub type MakeEvaluator<'a> = dyn Fn() -> Result<Evaluator, kinvert_metrics::Error> + Sync + 'a;
+
+/// How a study is run.
+pub struct RunOptions<'a> {
+    /// Where networks compute.
+    pub device: Device,
+    /// Cells at a time, each on a thread with a model of its own; see [`default_jobs`].
+    pub jobs: NonZeroUsize,
+    /// Networks of the measures.
+    pub evaluator: &'a MakeEvaluator<'a>,
+}
+
+/// What a run has done.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunSummary {
+    /// State of all cells.
+    pub cells: Counts,
+    /// State of all motions.
+    pub motions: Counts,
+    /// Cells that this process has done.
+    pub done_here: usize,
+    /// Seconds it took.
+    pub wall_s: f64,
+}
+
+/// Cells at a time where nobody says: on the CPU one for every two cores (one cell keeps little more than one core
+/// busy), so that all of them are used; on a GPU one, for one process fills it.
+pub fn default_jobs(device: Device) -> NonZeroUsize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let jobs = match device.to_string().as_str() {
+        "cpu" => cores.clamp(1, 8),
+        _ => 1,
+    };
+    NonZeroUsize::new(jobs).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Runs what is left of a study. Several processes may run the same folder at once, and a process that was stopped,
+/// however it was, can be started again: nothing that is done is done again.
+///
+/// A cell that fails is recorded with its error, and the others go on. What stops a run is what concerns all cells:
+/// a disk that is full, a store that is damaged.
+///
+/// # Errors
+/// [`Error::Cancelled`] if the user asked to stop; [`Error::ClipChanged`] and [`Error::OtherRun`] if results would
+/// not compare with those that are there; those of reading clips and models, and of the store.
+pub fn run(
+    folder: &StudyFolder,
+    options: &RunOptions<'_>,
+    progress: &mut dyn Progress,
+) -> Result<RunSummary, Error> {
+    let began = Instant::now();
+    let study = folder.study()?;
+    let evaluator = (options.evaluator)()?;
+    let mut models = Models::new(options.device);
+    let matrix = Matrix::of(&study, folder, &mut models, &evaluator, progress)?;
+    let model = models.get(study.model.as_deref().unwrap_or(BUILT_IN_MODEL))?;
+    let stamp = RunStamp {
+        kinvert_version: env!("CARGO_PKG_VERSION").into(),
+        model: model.id().clone(),
+        device: options.device.to_string(),
+        measures: evaluator.identity()?,
+        begun_unix_s: SystemTime::UNIX_EPOCH
+            .elapsed()
+            .unwrap_or_default()
+            .as_secs(),
+    };
+    let plan = Plan {
+        toml: study.to_toml(),
+        stamp,
+        references: matrix.references.clone(),
+        variants: matrix.variants.clone(),
+        motions: matrix.motions.clone(),
+        cells: matrix.cells.clone(),
+    };
+    let mut store = Store::open_or_create(&folder.store_file())?;
+    store.sync(&plan)?;
+    write_references(folder, &matrix, study.keep)?;
+
+    let worker = Worker::enter(&mut store, &folder.locks())?;
+    store.take_back(&folder.locks())?;
+    let shared = Shared {
+        folder,
+        matrix: &matrix,
+        keep: study.keep,
+        options,
+        worker: &worker,
+        is_stopped: AtomicBool::new(false),
+        partial: AtomicU64::new(0),
+        failure: Mutex::new(None),
+    };
+    let first = Hands::new(
+        &shared,
+        models,
+        evaluator,
+        Store::open(&folder.store_file())?,
+    );
+    let done_here = work(&shared, first, &store, progress)?;
+    let failure = shared
+        .failure
+        .lock()
+        .map_or(None, |mut failure| failure.take());
+    store.leave(worker)?;
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let [cells, motions] = store.counts()?;
+    Ok(RunSummary {
+        cells,
+        motions,
+        done_here,
+        wall_s: began.elapsed().as_secs_f64(),
+    })
+}
+
+/// What all threads of a run look at.
+pub(crate) struct Shared<'a> {
+    pub folder: &'a StudyFolder,
+    pub matrix: &'a Matrix,
+    pub keep: Keep,
+    pub options: &'a RunOptions<'a>,
+    pub worker: &'a Worker,
+    /// Set when the user asks to stop, or something concerns all cells.
+    pub is_stopped: AtomicBool,
+    /// Steps of what is at work in this process.
+    pub partial: AtomicU64,
+    /// What concerns all cells.
+    failure: Mutex<Option<Error>>,
+}
+
+impl Shared<'_> {
+    /// Stops all threads after an error that concerns all cells. The first one is kept.
+    fn stop(&self, error: Error) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+        if let Ok(mut failure) = self.failure.lock() {
+            failure.get_or_insert(error);
+        }
+    }
+}
+
+/// What a thread tells the one that shows progress.
+pub(crate) enum News {
+    /// A cell is done or has failed.
+    Cell,
+    /// Something the user should know.
+    Note(String),
+}
+
+/// Runs all threads, and shows how far they are. The number of cells done here.
+fn work<'a>(
+    shared: &Shared<'a>,
+    first: Hands<'a>,
+    store: &Store,
+    progress: &mut dyn Progress,
+) -> Result<usize, Error> {
+    let (sender, news) = channel();
+    std::thread::scope(|scope| {
+        let begin = |hands: Option<Hands<'a>>, sender: Sender<News>| {
+            scope.spawn(move || {
+                let worked = match hands {
+                    Some(hands) => Ok(hands),
+                    None => Hands::load(shared),
+                }
+                .and_then(|hands| take_jobs(shared, hands, &sender));
+                if let Err(error) = worked {
+                    shared.stop(error);
+                }
+            });
+        };
+        begin(Some(first), sender.clone());
+        for _ in 1..shared.options.jobs.get() {
+            begin(None, sender.clone());
+        }
+        drop(sender);
+        let shown = show(shared, &news, store, progress);
+        if shown.is_err() {
+            shared.is_stopped.store(true, Ordering::Relaxed);
+        }
+        shown
+    })
+}
+
+/// What one thread does.
+fn take_jobs(shared: &Shared<'_>, mut hands: Hands<'_>, news: &Sender<News>) -> Result<(), Error> {
+    let locks = shared.folder.locks();
+    while !shared.is_stopped.load(Ordering::Relaxed) {
+        let (key, done) = match hands.store.next(shared.worker, &locks)? {
+            Job::Nothing => return Ok(()),
+            Job::Wait => {
+                std::thread::sleep(PATIENCE);
+                continue;
+            }
+            Job::Motion(job) => {
+                let done = hands.learn(&job, news);
+                if let Err(Failure::Own(error)) = &done {
+                    hands.store.fail_motion(&job.key, shared.worker, error)?;
+                }
+                (job.key, done)
+            }
+            Job::Cell(job) => {
+                let done = hands.make(&job, news);
+                if let Err(Failure::Own(error)) = &done {
+                    hands.store.fail_cell(&job.key, shared.worker, error)?;
+                }
+                if let Ok(()) | Err(Failure::Own(_)) = &done {
+                    let _ = news.send(News::Cell); // if nobody listens any more, it does not matter
+                    hands.tidy(&job.motion)?;
+                }
+                (job.key, done)
+            }
+        };
+        match done {
+            Ok(()) | Err(Failure::Own(_)) => {}
+            Err(Failure::Missed) => hands.store.give_back(&key, shared.worker)?,
+            Err(Failure::Everybody(error)) => {
+                hands.store.give_back(&key, shared.worker)?;
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Shows progress until the last thread has ended; the number of cells done here.
+fn show(
+    shared: &Shared<'_>,
+    news: &Receiver<News>,
+    store: &Store,
+    progress: &mut dyn Progress,
+) -> Result<usize, Error> {
+    let matrix = shared.matrix;
+    let learning = matrix.mean_steps(learning_steps, true);
+    let making = matrix.mean_steps(|settings| settings.generation.steps as u64, false);
+    let [mut cells, mut motions] = store.counts()?;
+    let total = cells.all as u64 * making + motions.all as u64 * learning;
+    progress.start(
+        "running the study",
+        usize::try_from(total).unwrap_or(usize::MAX),
+    );
+    let finished = |counts: &Counts| (counts.done + counts.failed) as u64;
+    let before = finished(&cells) * making + finished(&motions) * learning;
+    progress.advance(usize::try_from(before).unwrap_or(usize::MAX), "");
+    let mut looked = Instant::now();
+    let mut done_here = 0;
+    loop {
+        match news.recv_timeout(SHOW_EVERY) {
+            Ok(News::Cell) => done_here += 1,
+            Ok(News::Note(note)) => progress.note(&note),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if progress.is_cancelled() && !shared.is_stopped.load(Ordering::Relaxed) {
+            shared.stop(Error::Cancelled);
+        }
+        if looked.elapsed() >= LOOK_EVERY {
+            [cells, motions] = store.counts()?;
+            looked = Instant::now();
+        }
+        let done = finished(&cells) * making + finished(&motions) * learning;
+        let done = (done + shared.partial.load(Ordering::Relaxed)).min(total);
+        let detail = format!(
+            "clips {}/{}, motions {}/{}{}",
+            finished(&cells),
+            cells.all,
+            finished(&motions),
+            motions.all,
+            match cells.failed {
+                0 => String::new(),
+                failed => format!(", {failed} failed"),
+            }
+        );
+        progress.advance(usize::try_from(done).unwrap_or(usize::MAX), &detail);
+    }
+    progress.finish();
+    Ok(done_here)
+}
+
+/// Steps of learning with some settings, in units of a denoising step.
+pub(crate) fn learning_steps(settings: &kinvert::Variant) -> u64 {
+    (settings.inversion.steps + settings.inversion.ddim_inversion_steps / 2) as u64
+}
+
+/// The frames of the clips, for the report.
+fn write_references(folder: &StudyFolder, matrix: &Matrix, keep: Keep) -> Result<(), Error> {
+    if keep == Keep::None {
+        return Ok(());
+    }
+    for (reference, clip) in matrix.references.iter().zip(&matrix.clips) {
+        let Some(file) = &reference.file else {
+            continue;
+        };
+        let path = folder.path().join(file);
+        if !path.is_file() {
+            crate::work::write_clip(clip, &path)?;
+        }
+    }
+    Ok(())
+}
