@@ -1,8 +1,8 @@
 //! What a study comes to: every variant with all of its settings, and the cells that are run.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use kinvert::{Clip, ModelId, Recommendations};
+use kinvert::{Clip, EmbeddingShape, ModelId, Recommendations};
 use kinvert_base::Progress;
 use kinvert_metrics::evaluate::Evaluator;
 use kinvert_metrics::measure::Measure;
@@ -86,7 +86,7 @@ impl Matrix {
         }
 
         let mut variants =
-            vec![Resolver::new(&id, &base).variant(BASELINE, None, &Settings::default())?];
+            vec![Resolver::new(&id, &base).variant(BASELINE, None, &study.method)?];
         let mut names = vec![main.to_owned()];
         let (baseline, of_baseline) = (variants[0].settings.clone(), id.clone());
         for variant in &study.variants {
@@ -100,11 +100,9 @@ impl Matrix {
                 base: model.recommendations().clone(),
                 baseline: Some((&baseline, &of_baseline)),
             };
-            variants.push(resolver.variant(
-                &variant.name,
-                variant.ablation.as_deref(),
-                &variant.settings,
-            )?);
+            let settings = study.method.clone().with(&variant.settings);
+            let ablation = variant.ablation.as_deref();
+            variants.push(resolver.variant(&variant.name, ablation, &settings)?);
             names.push(name);
         }
 
@@ -124,30 +122,34 @@ impl Matrix {
 }
 
 impl Matrix {
-    /// Mean number of steps of a motion (`by_motion`) or of a cell, at least 1.
-    pub(crate) fn mean_steps(
-        &self,
-        steps: impl Fn(&kinvert::Variant) -> u64,
-        by_motion: bool,
-    ) -> u64 {
+    /// Steps of every motion and cell by its key, in units of a denoising step, as far as they can be foreseen.
+    pub(crate) fn steps(&self) -> HashMap<&str, u64> {
         let find = |is_it: &dyn Fn(&RunVariant) -> bool| {
             let variant = self.variants.iter().find(|variant| is_it(variant));
-            variant.map_or(0, |variant| steps(&variant.settings))
+            variant.map(|variant| &variant.settings)
         };
-        let all: Vec<u64> = match by_motion {
-            true => self
-                .motions
-                .iter()
-                .map(|motion| find(&|variant| variant.inversion_hash == motion.inversion_hash))
-                .collect(),
-            false => self
-                .cells
-                .iter()
-                .map(|cell| find(&|variant| variant.hash == cell.variant_hash))
-                .collect(),
-        };
-        (all.iter().sum::<u64>() / all.len().max(1) as u64).max(1)
+        let motions = self.motions.iter().map(|motion| {
+            let settings = find(&|variant| variant.inversion_hash == motion.inversion_hash);
+            (motion.key.as_str(), settings.map_or(0, learning_steps))
+        });
+        let cells = self.cells.iter().map(|cell| {
+            let settings = find(&|variant| variant.hash == cell.variant_hash);
+            (
+                cell.key.as_str(),
+                settings.map_or(0, |settings| settings.generation.steps as u64),
+            )
+        });
+        motions.chain(cells).collect()
     }
+}
+
+/// Steps of learning. DDIM inversion needs neither guidance nor gradients, so its steps count half.
+pub(crate) fn learning_steps(settings: &kinvert::Variant) -> u64 {
+    let inversion = &settings.inversion;
+    let is_learned =
+        inversion.query_key != EmbeddingShape::Off || inversion.values != EmbeddingShape::Off;
+    let steps = if is_learned { inversion.steps } else { 0 };
+    (steps + inversion.ddim_inversion_steps / 2) as u64
 }
 
 /// Puts a variant's settings on top of what its model recommends.

@@ -28,7 +28,7 @@ const SHOW_EVERY: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Makes the evaluator of a thread.
-pub type MakeEvaluator<'a> = dyn Fn() -> Result<Evaluator, kinvert_metrics::Error> + Sync + 'a;
+pub type MakeEvaluator<'a> = dyn Fn() -> Result<Evaluator, Error> + Sync + 'a;
 
 /// How a study is run.
 pub struct RunOptions<'a> {
@@ -257,18 +257,20 @@ fn show(
     store: &Store,
     progress: &mut dyn Progress,
 ) -> Result<usize, Error> {
-    let matrix = shared.matrix;
-    let learning = matrix.mean_steps(learning_steps, true);
-    let making = matrix.mean_steps(|settings| settings.generation.steps as u64, false);
+    let steps = shared.matrix.steps();
+    let total: u64 = steps.values().sum();
+    let done_steps = |store: &Store| -> Result<u64, Error> {
+        let finished = store.finished()?;
+        Ok(finished
+            .iter()
+            .filter_map(|key| steps.get(key.as_str()))
+            .sum())
+    };
+    let whole = |steps: u64| usize::try_from(steps).unwrap_or(usize::MAX);
     let [mut cells, mut motions] = store.counts()?;
-    let total = cells.all as u64 * making + motions.all as u64 * learning;
-    progress.start(
-        "running the study",
-        usize::try_from(total).unwrap_or(usize::MAX),
-    );
-    let finished = |counts: &Counts| (counts.done + counts.failed) as u64;
-    let before = finished(&cells) * making + finished(&motions) * learning;
-    progress.advance(usize::try_from(before).unwrap_or(usize::MAX), "");
+    let mut done = done_steps(store)?;
+    progress.start("running the study", whole(total));
+    progress.advance(whole(done), "");
     let mut looked = Instant::now();
     let mut done_here = 0;
     loop {
@@ -283,30 +285,24 @@ fn show(
         }
         if looked.elapsed() >= LOOK_EVERY {
             [cells, motions] = store.counts()?;
+            done = done_steps(store)?;
             looked = Instant::now();
         }
-        let done = finished(&cells) * making + finished(&motions) * learning;
-        let done = (done + shared.partial.load(Ordering::Relaxed)).min(total);
-        let detail = format!(
-            "clips {}/{}, motions {}/{}{}",
-            finished(&cells),
-            cells.all,
-            finished(&motions),
-            motions.all,
-            match cells.failed {
-                0 => String::new(),
-                failed => format!(", {failed} failed"),
-            }
-        );
-        progress.advance(usize::try_from(done).unwrap_or(usize::MAX), &detail);
+        let now = (done + shared.partial.load(Ordering::Relaxed)).min(total);
+        progress.advance(whole(now), &detail(cells, motions));
     }
     progress.finish();
     Ok(done_here)
 }
 
-/// Steps of learning with some settings, in units of a denoising step.
-pub(crate) fn learning_steps(settings: &kinvert::Variant) -> u64 {
-    (settings.inversion.steps + settings.inversion.ddim_inversion_steps / 2) as u64
+/// `clips 3/8, motions 2/6, 1 failed`.
+fn detail(cells: Counts, motions: Counts) -> String {
+    let count = |counts: Counts| format!("{}/{}", counts.done + counts.failed, counts.all);
+    let mut detail = format!("clips {}, motions {}", count(cells), count(motions));
+    if cells.failed > 0 {
+        detail += &format!(", {} failed", cells.failed);
+    }
+    detail
 }
 
 /// The frames of the clips, for the report.

@@ -46,6 +46,8 @@ pub struct Study {
     pub metrics: Vec<String>,
     /// What is kept of the runs.
     pub keep: Keep,
+    /// What is changed of the model's recommended settings for the method itself, and with it for every variant.
+    pub method: Settings,
     /// The plan's words.
     pub ablations: Vec<Words>,
     /// What is run beside the method itself.
@@ -175,6 +177,7 @@ impl Study {
                 .map(|&m| m.to_owned())
                 .collect(),
             keep: Keep::default(),
+            method: Settings::default(),
             ablations: ablations.collect(),
             variants,
             unresolved: resolution
@@ -261,6 +264,10 @@ impl Study {
         }
         list(&mut text, "metrics", &self.metrics);
         line(&mut text, "keep", self.keep.name());
+        if !self.method.is_empty() {
+            text.push_str("\n[method]\n");
+            settings(&mut text, &self.method);
+        }
         for ablation in &self.ablations {
             text.push_str("\n[[ablation]]\n");
             line(&mut text, "name", &ablation.name);
@@ -275,9 +282,7 @@ impl Study {
             if let Some(ablation) = &variant.ablation {
                 line(&mut text, "ablation", ablation);
             }
-            for (field, setting) in variant.settings.iter() {
-                value(&mut text, field, setting);
-            }
+            settings(&mut text, &variant.settings);
         }
         for stub in &self.unresolved {
             text.push_str("\n[[unresolved]]\n");
@@ -322,6 +327,12 @@ fn line(text: &mut String, key: &str, content: &str) {
 fn list(text: &mut String, key: &str, items: &[String]) {
     let items = items.iter().map(|item| Value::String(item.clone()));
     value(text, key, &Value::Array(items.collect()));
+}
+
+fn settings(text: &mut String, settings: &Settings) {
+    for (field, setting) in settings.iter() {
+        value(text, field, setting);
+    }
 }
 
 fn value(text: &mut String, key: &str, value: &Value) {
@@ -373,6 +384,13 @@ fn study(document: Node, faults: &mut Faults) -> Study {
         });
     head.finish("`study`", faults);
 
+    let method = fields.take("method").map(|node| {
+        let settings = Settings::of_fields(Fields::of(node, "`method`", faults).rest(), faults);
+        if settings.get("model").is_some() {
+            faults.push(fields.at, "`method` has a `model`, expected it in `study`");
+        }
+        settings
+    });
     let ablations = entries(&mut fields, "ablation", faults, words);
     let variants = entries(&mut fields, "variant", faults, |node, faults| {
         let at = node.at;
@@ -416,6 +434,7 @@ fn study(document: Node, faults: &mut Faults) -> Study {
         model,
         metrics,
         keep,
+        method: method.unwrap_or_default(),
         variants: variants.into_iter().map(|(_, variant)| variant).collect(),
         ablations,
         unresolved,

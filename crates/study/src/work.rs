@@ -14,9 +14,10 @@ use kinvert_metrics::motion_fidelity::SpriteTruth;
 
 use crate::error::Error;
 use crate::folder::clip_file;
+use crate::matrix::learning_steps;
 use crate::models::Models;
 use crate::results::{Measured, RunVariant, SpritePaths};
-use crate::runner::{News, Shared, learning_steps};
+use crate::runner::{News, Shared};
 use crate::store::{CellJob, MotionJob, Store};
 use crate::study::Keep;
 

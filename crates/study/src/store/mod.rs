@@ -7,6 +7,8 @@ mod blob;
 mod claim;
 mod read;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::path::{Path, PathBuf};

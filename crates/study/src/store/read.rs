@@ -91,6 +91,15 @@ impl Store {
         Ok([count("cell")?, count("motion")?])
     }
 
+    /// Keys of the cells and motions that are done or have failed.
+    pub(crate) fn finished(&self) -> Result<Vec<String>, Error> {
+        self.rows(
+            "SELECT key FROM cell WHERE position IS NOT NULL AND state IN ('done', 'failed') UNION ALL
+             SELECT key FROM motion WHERE position IS NOT NULL AND state IN ('done', 'failed')",
+            |row| row.get(0),
+        )
+    }
+
     fn references(&self) -> Result<Vec<Reference>, Error> {
         let sql =
             "SELECT json, features FROM reference WHERE position IS NOT NULL ORDER BY position";

@@ -70,7 +70,7 @@ fn edits_that_make_no_sense_are_told_with_their_line() {
         (
             "keep = \"all\"",
             "keep = \"some\"",
-            "expected `all`, `clips` or `numbers`",
+            "expected `all`, `clips` or `none`",
         ),
         (
             "\"query-key only\"",
@@ -116,13 +116,20 @@ fn the_hash_is_that_of_the_content() {
 }
 
 fn any_settings() -> impl Strategy<Value = Settings> {
+    (any_method(), "\\PC{1,10}").prop_map(|(mut settings, model)| {
+        settings.set("model", format!("m{model}")).unwrap();
+        settings
+    })
+}
+
+/// Settings of the method, without a model.
+fn any_method() -> impl Strategy<Value = Settings> {
     let fields = (
         proptest::option::of(prop_oneof![Just("off"), Just("1d"), Just("grid-3x4")]),
         proptest::option::of(1e-9..10.0_f64),
         proptest::option::of(1..4096_i64),
-        "\\PC{1,10}",
     );
-    fields.prop_map(|(shape, rate, frames, model)| {
+    fields.prop_map(|(shape, rate, frames)| {
         let mut settings = Settings::default();
         if let Some(shape) = shape {
             settings.set("inversion.query_key", shape).unwrap();
@@ -135,7 +142,6 @@ fn any_settings() -> impl Strategy<Value = Settings> {
                 .set("generation.difference_frames", frames)
                 .unwrap();
         }
-        settings.set("model", format!("m{model}")).unwrap();
         settings
     })
 }
@@ -153,6 +159,7 @@ prop_compose! {
         model in proptest::option::of("\\PC{0,10}"),
         captions in proptest::collection::vec(proptest::option::of("(?s).{0,20}"), 0..3),
         keep in prop_oneof![Just(Keep::All), Just(Keep::Clips), Just(Keep::None)],
+        method in proptest::option::of(any_method()),
         settings in proptest::collection::vec(any_settings(), 0..4),
         asked in any::<bool>(),
     ) -> Study {
@@ -168,6 +175,7 @@ prop_compose! {
             model,
             metrics: METRICS.iter().take(texts.len()).map(|&name| name.to_owned()).collect(),
             keep,
+            method: method.unwrap_or_default(),
             ablations: vec![Words {
                 name: name.clone(),
                 part: name.clone(),

@@ -21,7 +21,7 @@ const TOLD_CELLS: usize = 5;
 pub fn run(args: &RunArgs, session: &mut Session) -> anyhow::Result<()> {
     let folder = begun(args, session)?;
     let device = session.device();
-    let evaluator = || networks::evaluator(&args.networks, device);
+    let evaluator = || Ok(networks::evaluator(&args.networks, device)?);
     let options = RunOptions {
         device,
         jobs: args.jobs.unwrap_or_else(|| default_jobs(device)),
