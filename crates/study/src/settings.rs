@@ -1,10 +1,12 @@
 //! The settings of the method that a variant may change, by dotted name.
 //!
-//! Values are kept as they are written in files. [`Settings::set`] knows names, kinds and ranges, and
-//! [`Settings::applied_to`] puts the values into the method's own types, which have the last word.
+//! Values are kept as they are written in files. Which fields there are and what they take is known to the method's
+//! own types alone ([`kinvert::Variant`]): [`Settings::set`] asks them, and [`Settings::applied_to`] puts the values
+//! into them.
 
 use std::collections::BTreeMap;
 
+use kinvert::{GenerationSettings, InversionSettings};
 use serde::{Serialize, de::DeserializeOwned};
 use toml::Value;
 
@@ -13,70 +15,11 @@ use crate::fault::Faults;
 use crate::node::{Content, Node};
 use crate::spelling::did_you_mean;
 
-/// Every field that a study may change, with what it takes. Seeds, frames and size belong to the study.
-const FIELDS: [(&str, Kind); 25] = [
-    ("model", Kind::Text),
-    ("inversion.query_key", Kind::Shape),
-    ("inversion.values", Kind::Words(&["2d", "1d", "off"])),
-    ("inversion.integration", Kind::Words(&INTEGRATIONS)),
-    (
-        "inversion.objective",
-        Kind::Words(&["debiased-temporal", "base"]),
-    ),
-    ("inversion.sites", Kind::Text),
-    ("inversion.steps", Kind::Integer(1, 1_000_000)),
-    ("inversion.learning_rate", Kind::Number(1e-12, 1e3)),
-    ("inversion.weight_decay", Kind::Number(0.0, 1e3)),
-    ("inversion.timesteps.first", Kind::Integer(0, 100_000)),
-    ("inversion.timesteps.last", Kind::Integer(0, 100_000)),
-    ("inversion.ddim_inversion_steps", Kind::Integer(1, 100_000)),
-    (
-        "generation.kind",
-        Kind::Words(&["object", "camera", "hybrid"]),
-    ),
-    (
-        "generation.debias",
-        Kind::Words(&["difference", "normalize", "none"]),
-    ),
-    ("generation.difference_frames", Kind::Integer(1, 4096)),
-    ("generation.difference_gain", Kind::Number(-1e6, 1e6)),
-    ("generation.strength", Kind::Number(-1e6, 1e6)),
-    ("generation.integration", Kind::Words(&INTEGRATIONS)),
-    ("generation.steps", Kind::Integer(1, 100_000)),
-    ("generation.sampler", Kind::Text),
-    ("generation.guidance", Kind::Number(-1e6, 1e6)),
-    ("generation.negative_prompt", Kind::AnyText),
-    (
-        "generation.noise",
-        Kind::Words(&["blend", "none", "freq", "blend-freq", "fft"]),
-    ),
-    ("generation.noise_prior", Kind::Number(0.0, 1.0)),
-    ("generation.frames", Kind::Integer(1, 4096)),
-];
+/// The model, which is no setting of the method and may differ all the same.
+const MODEL: &str = "model";
 
-const INTEGRATIONS: [&str; 5] = [
-    "add-before",
-    "add-after",
-    "multiply-before",
-    "multiply-after",
-    "concat",
-];
-
-/// What a field takes.
-enum Kind {
-    /// One of these words.
-    Words(&'static [&'static str]),
-    /// `off`, `1d`, `2d`, or a coarse grid such as `grid-2x2`.
-    Shape,
-    /// Text that says something.
-    Text,
-    /// Any text.
-    AnyText,
-    /// An integer from the first to the second.
-    Integer(i64, i64),
-    /// A number from the first to the second.
-    Number(f64, f64),
-}
+/// Fields of the method that belong to the study.
+const OF_THE_STUDY: [&str; 2] = ["inversion.seed", "generation.size"];
 
 /// Settings that differ from the method's, by dotted name. Equal settings mean equal runs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -207,6 +150,22 @@ impl Settings {
         serde_json::from_value(whole).map_err(refused)
     }
 
+    /// Applies the settings of a section to the method's own, and has the result checked.
+    fn checked<T: Serialize + DeserializeOwned>(
+        &self,
+        section: &str,
+        base: &T,
+        check: impl Fn(&T) -> Result<(), kinvert::Error>,
+    ) -> Result<(), String> {
+        let applied = self
+            .applied_to(section, base)
+            .map_err(|error| match error {
+                Error::Setting { reason, .. } => reason,
+                error => error.to_string(),
+            })?;
+        check(&applied).map_err(|error| error.to_string())
+    }
+
     /// From the fields of a table, nested as deeply as their names have dots; faults for those that are wrong.
     pub(crate) fn of_fields(fields: Vec<(String, Node)>, faults: &mut Faults) -> Self {
         let mut settings = Self::default();
@@ -244,54 +203,30 @@ impl Settings {
     }
 }
 
-/// Whether a field exists and takes a value; if not, why.
+/// Whether a field exists and takes a value; if not, why. The method's own types say so.
 fn check(field: &str, value: &Value) -> Result<(), String> {
-    let Some((_, kind)) = FIELDS.iter().find(|(name, _)| *name == field) else {
-        let near = did_you_mean(field, FIELDS.iter().map(|(name, _)| *name));
-        return Err(format!("the method has no such setting{near}"));
-    };
-    let fits = match (kind, value) {
-        (Kind::Words(words), Value::String(word)) => words.contains(&word.as_str()),
-        (Kind::Shape, Value::String(word)) => {
-            matches!(word.as_str(), "off" | "1d" | "2d") || is_grid(word)
-        }
-        (Kind::Text, Value::String(text)) => !text.trim().is_empty(),
-        (Kind::AnyText, Value::String(_)) => true,
-        (Kind::Integer(least, most), Value::Integer(value)) => (*least..=*most).contains(value),
-        (Kind::Number(least, most), Value::Float(value)) => (*least..=*most).contains(value),
-        (Kind::Number(least, most), Value::Integer(value)) => {
-            (*least..=*most).contains(&(*value as f64))
-        }
-        _ => false,
-    };
-    if fits {
-        return Ok(());
+    if field == MODEL {
+        let is_name = value.as_str().is_some_and(|name| !name.trim().is_empty());
+        return if is_name {
+            Ok(())
+        } else {
+            Err(format!("found {value}, expected a name"))
+        };
     }
-    Err(format!("found {value}, expected {}", kind.expected()))
-}
-
-/// `grid-2x2`: rows and columns from 1 to 1024.
-fn is_grid(word: &str) -> bool {
-    let sides = word
-        .strip_prefix("grid-")
-        .and_then(|sides| sides.split_once('x'));
-    let is_side = |side: &str| {
-        side.parse()
-            .is_ok_and(|n: u16| (1..=1024).contains(&n) && n.to_string() == side)
-    };
-    sides.is_some_and(|(rows, columns)| is_side(rows) && is_side(columns))
-}
-
-impl Kind {
-    fn expected(&self) -> String {
-        match self {
-            Self::Words(words) => format!("one of {}", words.join(", ")),
-            Self::Shape => "one of off, 1d, 2d, or a grid such as grid-2x2".into(),
-            Self::Text | Self::AnyText => "text".into(),
-            Self::Integer(least, most) => format!("an integer from {least} to {most}"),
-            Self::Number(least, most) => format!("a number from {least} to {most}"),
-        }
+    let method = kinvert::Variant::default();
+    let fields = method.fields();
+    if !fields.contains_key(field) || OF_THE_STUDY.contains(&field) {
+        let near = did_you_mean(field, fields.keys().map(String::as_str));
+        return Err(format!(
+            "no setting of the method that a study can change{near}"
+        ));
     }
+    let single = Settings(BTreeMap::from([(field.to_owned(), value.clone())]));
+    let checked = match field.starts_with("inversion.") {
+        true => single.checked("inversion", &method.inversion, InversionSettings::check),
+        false => single.checked("generation", &method.generation, GenerationSettings::check),
+    };
+    checked.map_err(|reason| format!("found {value}: {reason}"))
 }
 
 #[cfg(test)]
@@ -310,15 +245,15 @@ mod tests {
         );
         let word = error(settings.set("generation.debias", "differences"));
         assert!(
-            word.contains("one of difference, normalize, none"),
+            word.contains("expected one of `difference`, `normalize`, `none`"),
             "{word}"
         );
         let range = error(settings.set("generation.noise_prior", 1.5));
         assert!(
-            range.contains("found 1.5, expected a number from 0 to 1"),
+            range.contains("found 1.5: `noise prior` is 1.5, expected"),
             "{range}"
         );
-        for grid in ["grid-0x2", "grid-2", "grid-+2x2", "grid-9999x1"] {
+        for grid in ["grid-0x2", "grid-2", "grid-9999x1"] {
             assert!(settings.set("inversion.query_key", grid).is_err(), "{grid}");
         }
         assert!(settings.set("generation.noise_prior", f64::NAN).is_err());
