@@ -2,7 +2,9 @@
 //!
 //! A [`Plan`] is read from JSON Lines, Markdown or TOML. [`resolve()`] maps its words onto the axes of the method
 //! and never guesses: what it cannot map stays visible. [`Study`] is the result as a file that people can check
-//! and change, and [`explain`] tells what was understood.
+//! and change, and [`explain()`] tells what was understood.
+//!
+//! What a study gave are [`Results`]. [`Analysis`] says what they show and no more, and [`voting`] asks people.
 //!
 //! ```
 //! use kinvert_study::{Form, Plan, Study, explain, resolve};
@@ -30,6 +32,7 @@ pub mod results;
 pub mod settings;
 mod spelling;
 pub mod study;
+pub mod voting;
 
 pub use analysis::Analysis;
 pub use error::Error;

@@ -213,17 +213,7 @@ impl Results {
 
     /// How many cells are done, failed, and in all.
     pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for cell in &self.cells {
-            counts.all += 1;
-            match cell.outcome {
-                Outcome::Waiting => {}
-                Outcome::Running => counts.running += 1,
-                Outcome::Done(_) => counts.done += 1,
-                Outcome::Failed { .. } => counts.failed += 1,
-            }
-        }
-        counts
+        Counts::of(&self.cells)
     }
 }
 
@@ -238,6 +228,23 @@ pub struct Counts {
     pub running: usize,
     /// Could not be done.
     pub failed: usize,
+}
+
+impl Counts {
+    /// How far cells are.
+    pub fn of<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Self {
+        let mut counts = Self::default();
+        for cell in cells {
+            counts.all += 1;
+            match cell.outcome {
+                Outcome::Waiting => {}
+                Outcome::Running => counts.running += 1,
+                Outcome::Done(_) => counts.done += 1,
+                Outcome::Failed { .. } => counts.failed += 1,
+            }
+        }
+        counts
+    }
 }
 
 impl Measured {

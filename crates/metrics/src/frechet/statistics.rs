@@ -259,6 +259,11 @@ impl Moments {
         }
     }
 
+    /// Number of samples.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
     /// Adds the samples of another set, each so many times. Sums of squares about their own means are added, never
     /// about zero, so that nothing is lost where the mean is large (Chan, Golub, LeVeque, *Algorithms for Computing
     /// the Sample Variance*, 1983).

@@ -5,11 +5,14 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod analysis;
 mod bad_plans;
 mod forms;
 mod real_settings;
 mod sample;
 mod studies;
+mod subset;
+mod voting;
 mod wordings;
 
 use kinvert_study::Plan;
