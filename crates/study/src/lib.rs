@@ -4,7 +4,8 @@
 //! and never guesses: what it cannot map stays visible. [`Study`] is the result as a file that people can check
 //! and change, and [`explain()`] tells what was understood.
 //!
-//! What a study gave are [`Results`]. [`Analysis`] says what they show and no more, and [`voting`] asks people.
+//! What a study gave are [`Results`]. [`Analysis`] says what they show and no more, [`export`] writes them for other
+//! programs, and [`voting`] asks people.
 //!
 //! ```
 //! use kinvert_study::{Form, Plan, Study, explain, resolve};
@@ -23,6 +24,7 @@
 pub mod analysis;
 pub mod error;
 mod explain;
+pub mod export;
 mod fault;
 mod input;
 mod node;

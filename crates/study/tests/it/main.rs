@@ -7,6 +7,7 @@
 
 mod analysis;
 mod bad_plans;
+mod exports;
 mod forms;
 mod real_settings;
 mod sample;
