@@ -1,7 +1,7 @@
 //! The settings of the method, with the published values as defaults, and what a model folder may say to
 //! the contrary.
 
-use kinvert_diffusion::{InitialNoise, SamplerKind};
+use kinvert_diffusion::{Guidance, InitialNoise, SamplerKind};
 use kinvert_nets::ModelFiles;
 use serde::{Deserialize, Serialize};
 
@@ -212,11 +212,14 @@ impl Default for GenerationSettings {
 const MAX_FRAMES: usize = 4096;
 const MAX_SIDE: usize = 8192;
 
+/// More denoising steps than any schedule has.
+const MAX_SAMPLING_STEPS: usize = 100_000;
+
 impl GenerationSettings {
     /// Refuses values that cannot work.
     ///
     /// # Errors
-    /// [`Error::Setting`] for the first of them.
+    /// [`Error::Setting`] or [`Error::Diffusion`] for the first of them.
     pub fn check(&self) -> Result<(), Error> {
         for (name, factor) in [
             ("strength", self.strength),
@@ -226,6 +229,18 @@ impl GenerationSettings {
                 return Err(Error::setting(name, factor, "a finite number"));
             }
         }
+        if !(1..=MAX_SAMPLING_STEPS).contains(&self.steps) {
+            let expected = format!("between 1 and {MAX_SAMPLING_STEPS}");
+            return Err(Error::setting("sampling steps", self.steps, expected));
+        }
+        if !(0.0..=1.0).contains(&self.noise_prior) {
+            return Err(Error::setting(
+                "noise prior",
+                self.noise_prior,
+                "between 0 and 1",
+            ));
+        }
+        Guidance::new(self.guidance)?;
         if !(1..MAX_FRAMES).contains(&self.difference_frames) {
             let expected = "between 1 and 4095";
             return Err(Error::setting(

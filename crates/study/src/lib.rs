@@ -2,7 +2,10 @@
 //!
 //! A [`Plan`] is read from JSON Lines, Markdown or TOML. [`resolve()`] maps its words onto the axes of the method
 //! and never guesses: what it cannot map stays visible. [`Study`] is the result as a file that people can check
-//! and change, and [`explain`] tells what was understood.
+//! and change, and [`explain()`] tells what was understood.
+//!
+//! What a study gave are [`Results`]. [`Analysis`] says what they show and no more, [`export`] writes them for other
+//! programs, and [`voting`] asks people.
 //!
 //! ```
 //! use kinvert_study::{Form, Plan, Study, explain, resolve};
@@ -24,6 +27,7 @@ mod digest;
 mod document;
 pub mod error;
 mod explain;
+pub mod export;
 mod fault;
 pub mod folder;
 mod input;
@@ -39,6 +43,7 @@ pub mod source;
 mod spelling;
 pub mod store;
 pub mod study;
+pub mod voting;
 mod work;
 
 pub use analysis::Analysis;

@@ -223,8 +223,22 @@ impl Results {
     }
 }
 
+/// Numbers of cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// All of them.
+    pub all: usize,
+    /// Generated and measured.
+    pub done: usize,
+    /// At work.
+    pub running: usize,
+    /// Could not be done.
+    pub failed: usize,
+}
+
 impl Counts {
-    fn of<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Self {
+    /// How far cells are.
+    pub fn of<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Self {
         let mut counts = Self::default();
         for cell in cells {
             counts.all += 1;
@@ -237,19 +251,6 @@ impl Counts {
         }
         counts
     }
-}
-
-/// Numbers of cells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// All of them.
-    pub all: usize,
-    /// Generated and measured.
-    pub done: usize,
-    /// At work.
-    pub running: usize,
-    /// Could not be done.
-    pub failed: usize,
 }
 
 impl Measured {

@@ -36,6 +36,8 @@ pub enum StudyCommand {
     Status(FolderArgs),
     List(FolderArgs),
     Rerun(RerunArgs),
+    Export(ExportArgs),
+    Votes(StudyVotesArgs),
 }
 
 /// Say what was understood of a plan, and write it as a study.
@@ -151,10 +153,6 @@ pub struct ReportArgs {
     /// Most cells whose clips are shown
     #[arg(long, value_name = "N", default_value_t = 12)]
     pub clips: usize,
-    /// Votes on pairs of this study, as `kinvert votes` reads them [default: votes/votes.csv in the folder, if it is
-    /// there]
-    #[arg(long, value_name = "FILE")]
-    pub votes: Option<PathBuf>,
 }
 
 /// A study that was begun.
@@ -203,14 +201,21 @@ pub struct ExportArgs {
 
 /// Write pairs of clips for people to vote on.
 ///
-/// Each pair shows the method and a variant on the same clip, prompt and seed; attention checks are mixed in. Votes are
-/// taken into the report from votes/votes.csv in the folder, or with --votes.
+/// Each pair shows the method and a variant on the same clip, prompt and seed; attention checks are mixed in. Pairs are
+/// written to votes/pairs.csv in the study's folder, as `kinvert votes` reads them; votes are taken into the report from
+/// votes/votes.csv beside it.
 #[derive(Debug, Args)]
 pub struct StudyVotesArgs {
     /// Folder of the study
     #[arg(value_name = "FOLDER")]
     pub folder: PathBuf,
-    /// Most pairs for each variant
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub pairs: usize,
+    /// Most comparisons, spread evenly over variants and clips
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub comparisons: usize,
+    /// Compare variants with each other too, and not only with the method
+    #[arg(long)]
+    pub all_pairs: bool,
+    /// Seed of the choice
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
 }

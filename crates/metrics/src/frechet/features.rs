@@ -2,7 +2,7 @@
 
 use nalgebra::{DMatrix, DVector};
 
-use super::MAX_DIMENSION;
+use super::{MAX_DIMENSION, dimensions_differ};
 use crate::Error;
 
 /// The features of a set of images, at least of one: finite numbers that fit into f32.
@@ -40,6 +40,28 @@ impl Features {
                 "finite numbers in the range of f32",
             ));
         }
+        Ok(Self {
+            samples: DMatrix::from_vec(dimension, values.len() / dimension, values),
+        })
+    }
+
+    /// The features of several sets as those of one, in their order.
+    ///
+    /// # Errors
+    /// If there is no set, or they differ in their dimension.
+    pub fn joined<'a>(sets: impl IntoIterator<Item = &'a Self>) -> Result<Self, Error> {
+        let mut values = Vec::new();
+        let mut dimension = None;
+        for set in sets {
+            let expected = *dimension.get_or_insert(set.dimension());
+            if set.dimension() != expected {
+                return Err(dimensions_differ(set.dimension(), expected));
+            }
+            values.extend_from_slice(set.samples.as_slice());
+        }
+        let Some(dimension) = dimension else {
+            return Err(Error::argument("features", "no set", "one or several"));
+        };
         Ok(Self {
             samples: DMatrix::from_vec(dimension, values.len() / dimension, values),
         })

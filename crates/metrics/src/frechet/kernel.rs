@@ -29,6 +29,23 @@ pub fn kernel_distance(a: &Features, b: &Features) -> Result<f64, Error> {
     Ok(squared_discrepancy(a.samples(), b.samples()))
 }
 
+/// The sum of the kernel over all pairs of a sample of the one set and one of the other: what distances of sets made
+/// of parts are put together from.
+///
+/// # Errors
+/// If the dimensions differ.
+pub fn kernel_sum(a: &Features, b: &Features) -> Result<f64, Error> {
+    if a.dimension() != b.dimension() {
+        return Err(dimensions_differ(b.dimension(), a.dimension()));
+    }
+    Ok(sum_between(a.samples(), b.samples()))
+}
+
+/// The sum of the kernel over all ordered pairs of different samples of a set; see [`kernel_sum`].
+pub fn kernel_sum_within(features: &Features) -> f64 {
+    sum_within(features.samples())
+}
+
 /// How many subsets [`kernel_distance_of_subsets`] draws, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subsets {
@@ -135,29 +152,35 @@ fn check(a: &Features, b: &Features) -> Result<(), Error> {
 
 /// One sample per column.
 fn squared_discrepancy(a: &DMatrix<f64>, b: &DMatrix<f64>) -> f64 {
-    let between = sum(&pairs_of_blocks(a.ncols(), b.ncols()), |[first, second]| {
-        kernels(&block(a, first), &block(b, second)).sum()
-    });
+    let mean_within = |samples: &DMatrix<f64>| {
+        let count = samples.ncols() as f64;
+        sum_within(samples) / (count * (count - 1.0))
+    };
     let pairs = a.ncols() as f64 * b.ncols() as f64;
-    mean_within(a) + mean_within(b) - 2.0 * between / pairs
+    mean_within(a) + mean_within(b) - 2.0 * sum_between(a, b) / pairs
 }
 
-/// Mean of the kernel over pairs of different samples.
-fn mean_within(samples: &DMatrix<f64>) -> f64 {
+/// Sum of the kernel over all pairs between two sets.
+fn sum_between(a: &DMatrix<f64>, b: &DMatrix<f64>) -> f64 {
+    sum(&pairs_of_blocks(a.ncols(), b.ncols()), |[first, second]| {
+        kernels(&block(a, first), &block(b, second)).sum()
+    })
+}
+
+/// Sum of the kernel over ordered pairs of different samples.
+fn sum_within(samples: &DMatrix<f64>) -> f64 {
     let blocks: Vec<[usize; 2]> = pairs_of_blocks(samples.ncols(), samples.ncols())
         .into_iter()
         .filter(|[first, second]| first <= second) // the kernel is symmetric
         .collect();
-    let total = sum(&blocks, |[first, second]| {
+    sum(&blocks, |[first, second]| {
         let mut kernels = kernels(&block(samples, first), &block(samples, second));
         if first != second {
             return 2.0 * kernels.sum();
         }
         kernels.fill_diagonal(0.0);
         kernels.sum()
-    });
-    let count = samples.ncols() as f64;
-    total / (count * (count - 1.0))
+    })
 }
 
 /// The kernels of all samples of two sets with each other: subsets overlap, and a product is computed once.

@@ -19,8 +19,11 @@ mod statistics;
 use nalgebra::{Cholesky, DMatrix, SymmetricEigen};
 
 pub use features::Features;
-pub use kernel::{SubsetDistance, Subsets, kernel_distance, kernel_distance_of_subsets};
-pub use statistics::{FeatureStatistics, StatisticsAccumulator};
+pub use kernel::{
+    SubsetDistance, Subsets, kernel_distance, kernel_distance_of_subsets, kernel_sum,
+    kernel_sum_within,
+};
+pub use statistics::{FeatureStatistics, Moments, StatisticsAccumulator};
 
 use crate::Error;
 use statistics::Spread;

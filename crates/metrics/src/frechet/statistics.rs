@@ -205,10 +205,7 @@ impl StatisticsAccumulator {
     pub fn add(&mut self, features: &Features) -> Result<(), Error> {
         match &mut self.moments {
             None => self.moments = Some(Moments::of(features)),
-            Some(moments) if moments.mean.len() != features.dimension() => {
-                return Err(dimensions_differ(features.dimension(), moments.mean.len()));
-            }
-            Some(moments) => moments.merge(Moments::of(features)),
+            Some(moments) => moments.add(&Moments::of(features), 1)?,
         }
         Ok(())
     }
@@ -230,16 +227,30 @@ impl StatisticsAccumulator {
     }
 }
 
-/// Mean and scatter of samples.
+/// Number, mean and scatter of samples: all that sets made of parts need, such as the resamples of a bootstrap.
 #[derive(Clone, Debug)]
-struct Moments {
+pub struct Moments {
     count: u64,
     mean: DVector<f64>,
     scatter: DMatrix<f64>, // sum of (x - mean) (x - mean)^T
 }
 
 impl Moments {
-    fn of(features: &Features) -> Self {
+    /// Those of no samples.
+    ///
+    /// # Errors
+    /// If the dimension is 0 or above [`MAX_DIMENSION`](super::MAX_DIMENSION).
+    pub fn empty(dimension: usize) -> Result<Self, Error> {
+        check_dimension(dimension)?;
+        Ok(Self {
+            count: 0,
+            mean: DVector::zeros(dimension),
+            scatter: DMatrix::zeros(dimension, dimension),
+        })
+    }
+
+    /// Those of features at hand.
+    pub fn of(features: &Features) -> Self {
         let (mean, centred) = features.centred();
         Self {
             count: features.count() as u64,
@@ -248,19 +259,42 @@ impl Moments {
         }
     }
 
-    /// Joins two sets. Sums of squares about their own means are added, never about zero, so that nothing is lost
-    /// where the mean is large (Chan, Golub, LeVeque, *Algorithms for Computing the Sample Variance*, 1983).
-    fn merge(&mut self, other: Self) {
-        let (here, there) = (self.count as f64, other.count as f64);
-        let step = other.mean - &self.mean;
-        self.count += other.count;
-        self.scatter += other.scatter;
+    /// Number of samples.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Adds the samples of another set, each so many times. Sums of squares about their own means are added, never
+    /// about zero, so that nothing is lost where the mean is large (Chan, Golub, LeVeque, *Algorithms for Computing
+    /// the Sample Variance*, 1983).
+    ///
+    /// # Errors
+    /// If the sets differ in their dimension.
+    pub fn add(&mut self, other: &Self, times: u32) -> Result<(), Error> {
+        if self.mean.len() != other.mean.len() {
+            return Err(dimensions_differ(other.mean.len(), self.mean.len()));
+        }
+        let added = u64::from(times) * other.count;
+        if added == 0 {
+            return Ok(());
+        }
+        let (here, there) = (self.count as f64, added as f64);
+        let step = &other.mean - &self.mean;
+        self.count += added;
+        let times = f64::from(times);
+        self.scatter
+            .zip_apply(&other.scatter, |sum, term| *sum += times * term);
         self.scatter
             .ger(here * there / (here + there), &step, &step, 1.0);
         self.mean += step * (there / (here + there));
+        Ok(())
     }
 
-    fn statistics(self) -> Result<FeatureStatistics, Error> {
+    /// Mean and covariance.
+    ///
+    /// # Errors
+    /// If there are fewer than two samples.
+    pub fn statistics(self) -> Result<FeatureStatistics, Error> {
         check_count(self.count)?;
         Ok(FeatureStatistics {
             count: Some(self.count),

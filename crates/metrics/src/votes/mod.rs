@@ -62,6 +62,7 @@ pub use report::{
     VariantResult, VoteCounts,
 };
 pub use survey::Survey;
+pub use table::escaped_cell;
 pub use timestamp::Timestamp;
 pub use vote::{Answer, Question, Vote};
 

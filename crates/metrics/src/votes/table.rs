@@ -416,14 +416,14 @@ pub(super) fn write<T: Serialize>(
 fn csv_cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => escaped(text),
+        Value::String(text) => escaped_cell(text),
         other => other.to_string(),
     }
 }
 
-/// A cell that no spreadsheet takes for a formula. Cells that look escaped already get one more apostrophe, so that
-/// [`unescaped`] gives back every text.
-fn escaped(cell: &str) -> String {
+/// A cell of a CSV file that no spreadsheet takes for a formula: one that would be has an apostrophe before it. Cells
+/// that look so already get one more, so that every text can be told from its cell.
+pub fn escaped_cell(cell: &str) -> String {
     match cell.trim_start_matches('\'').starts_with(FORMULA_STARTS) {
         true => format!("'{cell}"),
         false => cell.into(),
@@ -454,7 +454,7 @@ mod tests {
             ("", ""),
             ("'", "'"),
         ] {
-            assert_eq!(escaped(cell), expected);
+            assert_eq!(escaped_cell(cell), expected);
             assert_eq!(unescaped(expected), cell);
         }
         assert_eq!(unescaped("=1+1"), "=1+1"); // of a table that somebody else wrote

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use kinvert_metrics::Error;
 use kinvert_metrics::frechet::{
-    FeatureStatistics, Features, MAX_DIMENSION, StatisticsAccumulator, Subsets, frechet_distance,
-    kernel_distance, kernel_distance_of_subsets,
+    FeatureStatistics, Features, MAX_DIMENSION, Moments, StatisticsAccumulator, Subsets,
+    frechet_distance, kernel_distance, kernel_distance_of_subsets, kernel_sum, kernel_sum_within,
 };
 use kinvert_testkit::{Recording, fixtures_dir};
 use proptest::prelude::*;
@@ -540,4 +540,58 @@ fn reflect(x: &[f64], axis: &[f64]) -> Vec<f64> {
     let dot = |y: &[f64]| -> f64 { axis.iter().zip(y).map(|(a, y)| a * y).sum() };
     let along = 2.0 * dot(x) / dot(axis);
     x.iter().zip(axis).map(|(x, a)| x - along * a).collect()
+}
+
+#[test]
+fn moments_of_parts_are_those_of_the_repeated_samples() {
+    let part = |seed: u64, count: usize| {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let values: Vec<f64> = (0..3 * count)
+            .map(|_| rng.random_range(99.0..101.0))
+            .collect();
+        Features::new(3, &values).unwrap()
+    };
+    let parts = [part(1, 4), part(2, 1), part(3, 6)];
+    let times = [2, 0, 3];
+    let mut moments = Moments::empty(3).unwrap();
+    for (part, times) in parts.iter().zip(times) {
+        moments.add(&Moments::of(part), times).unwrap();
+    }
+    let repeated = [0, 0, 2, 2, 2].map(|index| &parts[index]);
+    let expected = FeatureStatistics::of(&Features::joined(repeated).unwrap()).unwrap();
+    let found = moments.statistics().unwrap();
+    assert_eq!(found.count(), Some(26));
+    let pairs = |a: &[f64], b: &[f64]| -> f64 {
+        let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+        differences.fold(0.0, f64::max)
+    };
+    assert!(pairs(found.mean(), expected.mean()) < 1e-12);
+    assert!(pairs(&found.covariance(), &expected.covariance()) < 1e-12);
+
+    assert!(Moments::empty(0).is_err());
+    assert!(Moments::empty(3).unwrap().statistics().is_err());
+    assert!(
+        Moments::empty(2)
+            .unwrap()
+            .add(&Moments::of(&parts[0]), 1)
+            .is_err()
+    );
+    assert!(Features::joined([]).is_err());
+}
+
+#[test]
+fn kernel_sums_make_up_the_kernel_distance() {
+    let rows = |phase: f64, count: usize| {
+        let values: Vec<f64> = (0..2 * count)
+            .map(|i| (i as f64 * 1.7 + phase).sin())
+            .collect();
+        Features::new(2, &values).unwrap()
+    };
+    let (a, b) = (rows(0.0, 5), rows(0.4, 7));
+    let expected = kernel_distance(&a, &b).unwrap();
+    let between = kernel_sum(&a, &b).unwrap() / 35.0;
+    let found = kernel_sum_within(&a) / 20.0 + kernel_sum_within(&b) / 42.0 - 2.0 * between;
+    assert!((found - expected).abs() < 1e-13);
+    let other = Features::new(1, &[1.0]).unwrap();
+    assert!(kernel_sum(&a, &other).is_err());
 }

@@ -5,12 +5,16 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod analysis;
 mod bad_plans;
+mod exports;
 mod forms;
 mod real_settings;
 mod running;
 mod sample;
 mod studies;
+mod subset;
+mod voting;
 mod wordings;
 
 use kinvert_study::Plan;

@@ -1,8 +1,10 @@
 //! `kinvert study`.
 
 mod compile;
+mod export;
 mod run;
 mod state;
+mod votes;
 
 use crate::args::study::{StudyArgs, StudyCommand};
 use crate::session::Session;
@@ -14,5 +16,7 @@ pub fn run(args: StudyArgs, session: &mut Session) -> anyhow::Result<()> {
         StudyCommand::Status(args) => state::status(&args, session),
         StudyCommand::List(args) => state::list(&args, session),
         StudyCommand::Rerun(args) => state::rerun(&args, session),
+        StudyCommand::Export(args) => export::run(&args),
+        StudyCommand::Votes(args) => votes::run(&args, session),
     }
 }
