@@ -66,7 +66,7 @@ impl Variant {
     }
 
     /// Every field by its name, with dots between the names of structures; a list counts as one value.
-    fn fields(&self) -> BTreeMap<String, Value> {
+    pub fn fields(&self) -> BTreeMap<String, Value> {
         let value = serde_json::to_value(self).expect("settings have string keys and plain values");
         let mut fields = BTreeMap::new();
         collect(value, String::new(), &mut fields);

@@ -63,6 +63,13 @@ pub enum Error {
     /// A clip could not be read or written.
     #[error(transparent)]
     Video(#[from] kinvert_video::Error),
+    /// The report's page could not be made from its templates.
+    #[error("the page of the report could not be made")]
+    Page {
+        /// What was in the way, and in which template.
+        #[source]
+        source: Box<minijinja::Error>,
+    },
     /// A file could not be read or written.
     #[error("{path}: {action} failed")]
     Io {
@@ -88,6 +95,13 @@ impl From<kinvert_metrics::Error> for Error {
     }
 }
 
+impl From<minijinja::Error> for Error {
+    fn from(error: minijinja::Error) -> Self {
+        let source = Box::new(error);
+        Self::Page { source }
+    }
+}
+
 impl Error {
     /// What the user can do about it, if anything is known.
     pub fn hint(&self) -> Option<String> {
@@ -104,7 +118,7 @@ impl Error {
             Self::Method(error) => error.hint(),
             Self::Metrics(error) => error.hint(),
             Self::Video(error) => error.hint(),
-            Self::Faulty { .. } | Self::Setting { .. } => None,
+            Self::Faulty { .. } | Self::Setting { .. } | Self::Page { .. } => None,
         }
     }
 

@@ -8,6 +8,7 @@
 mod bad_plans;
 mod forms;
 mod real_settings;
+mod report;
 mod sample;
 mod studies;
 mod wordings;
