@@ -107,7 +107,7 @@ pub(super) fn again(results: &Results, analysis: &Analysis, options: &ReportOpti
                 path: reference.path.clone(),
                 caption: reference.caption.clone(),
                 sha256: reference.sha256.clone(),
-                size: format!("{} × {}", reference.size[0], reference.size[1]),
+                size: format!("{}\u{a0}×\u{a0}{}", reference.size[0], reference.size[1]),
                 frames: reference.frames,
                 fps: numbers::fixed(reference.fps, 2),
             })

@@ -17,6 +17,8 @@ use crate::results::{Cell, CellId, Measured, Outcome, Results};
 
 /// Characters of a prompt that stand over a row; the rest is where the study is told in full.
 const PROMPT_CHARS: usize = 160;
+/// Variants with equal settings that are named beside a clip; of the others the number is told.
+const NAMED: usize = 3;
 /// Clips narrower than this are enlarged pixel by pixel.
 const SMALL_WIDTH: usize = 160;
 
@@ -50,6 +52,8 @@ struct Figure {
     name: String,
     /// Variants with equal settings, which have the same clip.
     also: Vec<String>,
+    /// How many more of them there are.
+    others: usize,
     is_reference: bool,
     video: Option<Video>,
     /// Why there is no clip.
@@ -169,6 +173,7 @@ fn row(
     let mut figures = vec![Figure {
         name: "reference".into(),
         also: Vec::new(),
+        others: 0,
         is_reference: true,
         video: None,
         missing: None,
@@ -215,7 +220,8 @@ fn row(
         }
         figures.push(Figure {
             name: variant.name.clone(),
-            also: equals.map(|other| other.name.clone()).collect(),
+            others: equals.clone().count().saturating_sub(NAMED),
+            also: equals.take(NAMED).map(|other| other.name.clone()).collect(),
             is_reference: false,
             video,
             missing,

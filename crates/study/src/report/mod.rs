@@ -1,8 +1,8 @@
 //! The report of a study: one HTML page that needs nothing else, and its plots as files.
 //!
 //! The page holds its style, its script, its plots and the clips it shows, and a content security policy that lets
-//! nothing be fetched. All text of plans, prompts, paths and errors is foreign: it is escaped in one place
-//! ([`text`]), for HTML and SVG alike, and templates mark nothing as safe that did not come from there. Equal input
+//! nothing be fetched. All text of plans, prompts, paths and errors is foreign: it is escaped in one place,
+//! for HTML and SVG alike, and templates mark nothing as safe that did not come from there. Equal input
 //! gives equal bytes.
 
 mod ablations;

@@ -34,17 +34,26 @@ pub(super) fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// A text cut to a width in ems, taking letters for half an em and wide characters for a whole one.
-pub(super) fn cut_to_width(text: &str, ems: f64) -> String {
-    let mut width = 0.0;
-    let fitting = text.chars().take_while(|&c| {
-        width += if c >= '\u{1100}' { 1.0 } else { 0.54 };
-        width <= ems
-    });
-    match fitting.count() {
-        fitting if fitting == text.chars().count() => text.to_owned(),
-        fitting => cut(text, fitting.max(1)),
+/// A text with its middle left out, so that it is as wide as so many letters, of which wide characters take nearly
+/// two. Names of variants often differ only at their end.
+pub(super) fn cut_to_width(text: &str, letters: f64) -> String {
+    let width = |c: char| if c >= '\u{1100}' { 1.7 } else { 1.0 };
+    if text.chars().map(width).sum::<f64>() <= letters {
+        return text.to_owned();
     }
+    let fitting = |chars: &mut dyn Iterator<Item = char>, most: f64| {
+        let mut sum = 0.0;
+        let chars = chars.take_while(|&c| {
+            sum += width(c);
+            sum <= most
+        });
+        chars.collect::<Vec<char>>()
+    };
+    let half = (letters - 1.0) / 2.0;
+    let start: String = fitting(&mut text.chars(), half).into_iter().collect();
+    let end = fitting(&mut text.chars().rev(), half).into_iter().rev();
+    let end: String = end.collect();
+    format!("{}…{}", start.trim_end(), end.trim_start())
 }
 
 /// A part of a file name: lower-case letters, digits and single hyphens, never empty.
@@ -83,8 +92,10 @@ mod tests {
         assert_eq!(cut("äöü", 3), "äöü");
         assert_eq!(cut("äöüß", 3), "äö…");
         assert_eq!(cut("", 3), "");
-        assert_eq!(cut_to_width("query-key only", 20.0), "query-key only");
-        assert_eq!(cut_to_width("動き動き動き", 4.0), "動き動…");
+        assert_eq!(cut_to_width("query-key only", 14.0), "query-key only");
+        assert_eq!(cut_to_width("variant number 12", 10.0), "vari…r 12");
+        assert_eq!(cut_to_width("any", 0.0), "…");
+        assert_eq!(cut_to_width("動き動き動き", 8.0), "動き…動き");
     }
 
     #[test]

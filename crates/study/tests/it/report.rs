@@ -646,6 +646,8 @@ fn many_variants_and_long_prompts_are_no_trouble() {
     assert!(most >= Some(62), "{most:?}");
     // They share one cell, hence one clip.
     assert_eq!(written.html.matches("<video").count(), 6);
+    assert!(written.html.contains("and 57 more"));
+    assert!(written.html.contains("53 more variants"));
 }
 
 #[test]

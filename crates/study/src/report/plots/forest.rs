@@ -26,11 +26,18 @@ pub(in crate::report) struct ForestRow<'a> {
     pub(in crate::report) is_best: bool,
 }
 
-const WIDTH: f64 = 360.0;
+const WIDTH: f64 = 380.0;
 const LEFT: f64 = 10.0;
 const RIGHT: f64 = WIDTH - 10.0;
 const TOP: f64 = 50.0;
 const ROW: f64 = 38.0;
+/// Room for the word beside the best interval.
+const BEST: f64 = 36.0;
+/// Sizes of type, and the room that their letters and digits take at most, in shares of them.
+const NAME_SIZE: f64 = 12.5;
+const VALUE_SIZE: f64 = 11.5;
+const BROAD: f64 = 0.65;
+const BROAD_BOLD: f64 = 0.7;
 /// Where marks lie in a row, and how far reference lines reach around them.
 const MARK: f64 = 25.0;
 const REACH: f64 = 8.0;
@@ -42,7 +49,7 @@ impl Forest<'_> {
             let ends = row.interval.map(|ends| [ends.low, ends.high]);
             row.mean.into_iter().chain(ends.into_iter().flatten())
         });
-        let axis = Axis::of(values, [LEFT + 6.0, RIGHT - 6.0])?;
+        let axis = Axis::of(values, [LEFT + 6.0, RIGHT - BEST])?;
         let mut canvas = Canvas::new(look);
         self.heading(&mut canvas);
         for (index, row) in self.rows.iter().enumerate() {
@@ -62,7 +69,7 @@ impl Forest<'_> {
             size: 15.0,
             bold: true,
         };
-        let label = cut_to_width(&self.measure.label, 22.0);
+        let label = cut_to_width(&self.measure.label, 36.0);
         canvas.text([LEFT, 18.0], Anchor::Start, Ink::Text, font, &label);
         let small = Font {
             size: 12.0,
@@ -104,18 +111,21 @@ impl Forest<'_> {
         if let Some(ends) = row.interval {
             value = format!("{value} {}", numbers::interval(ends, digits));
         }
-        let remark = if row.is_best { " · best" } else { "" };
-        // Digits are somewhat wider than letters, and a gap is to remain between name and value.
-        let room = (RIGHT - LEFT) / 12.5 - 0.58 * (value.chars().count() + remark.len()) as f64;
-        let name = format!("{}{remark}", cut_to_width(row.name, room));
+        let letter = NAME_SIZE * if row.is_best { BROAD_BOLD } else { BROAD };
+        let room = RIGHT - LEFT - 10.0 - VALUE_SIZE * BROAD * value.chars().count() as f64;
+        let name = cut_to_width(row.name, room / letter);
         let font = Font {
-            size: 12.5,
+            size: NAME_SIZE,
             bold: row.is_best,
         };
         canvas.text([LEFT, top + 12.0], Anchor::Start, Ink::Text, font, &name);
         let ink = match row.mean {
             Some(_) => Ink::Text,
             None => Ink::Muted,
+        };
+        let font = Font {
+            size: VALUE_SIZE,
+            bold: false,
         };
         canvas.text([RIGHT, top + 12.0], Anchor::End, ink, font, &value);
 
@@ -135,6 +145,15 @@ impl Forest<'_> {
         match row.is_baseline {
             true => canvas.diamond(at, 5.5, Ink::Ground, Ink::Accent),
             false => canvas.circle(at, 4.0, Ink::Text, Ink::Text),
+        }
+        if row.is_best {
+            let high = row.interval.map_or(mean, |ends| ends.high);
+            let at = [axis.pixel(high) + 9.0, y + 4.0];
+            let font = Font {
+                size: VALUE_SIZE,
+                bold: true,
+            };
+            canvas.text(at, Anchor::Start, Ink::Text, font, "best");
         }
     }
 
@@ -158,7 +177,7 @@ impl Forest<'_> {
 fn scale(canvas: &mut Canvas, axis: &Axis, y: f64) {
     canvas.line([LEFT, y], [RIGHT, y], Ink::Muted, 1.0, Stroke::Solid);
     let font = Font {
-        size: 11.5,
+        size: VALUE_SIZE,
         bold: false,
     };
     for tick in axis.ticks() {

@@ -14,6 +14,7 @@
 
   // Phones allow few players at a time: there, clips out of sight give theirs back.
   if (matchMedia("(pointer: coarse)").matches && "IntersectionObserver" in window) {
+    const sources = new Map();
     const nearby = new IntersectionObserver(
       (entries) => {
         for (const { target, isIntersecting } of entries) {
@@ -28,7 +29,6 @@
       },
       { rootMargin: "400px" },
     );
-    const sources = new Map();
     for (const video of document.querySelectorAll("video")) {
       sources.set(video, video.src);
       nearby.observe(video);
@@ -102,6 +102,7 @@
       if (ready.length > 1) {
         const leader = ready.reduce((one, other) => (other.duration > one.duration ? other : one));
         for (const video of ready) {
+          if (video.paused) video.play().catch(() => {}); // it came into sight after the others
           const wanted = leader.currentTime % video.duration;
           const apart = Math.abs(video.currentTime - wanted);
           // Near the end of a loop the clips may be apart by a whole round, and yet in step.
