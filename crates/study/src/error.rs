@@ -139,6 +139,13 @@ pub enum Error {
     /// The user asked to stop.
     #[error("interrupted")]
     Cancelled,
+    /// The report's page could not be made from its templates.
+    #[error("the page of the report could not be made")]
+    Page {
+        /// What was in the way, and in which template.
+        #[source]
+        source: Box<minijinja::Error>,
+    },
     /// A file could not be read or written.
     #[error("{path}: {action} failed")]
     Io {
@@ -161,6 +168,13 @@ impl From<kinvert::Error> for Error {
 impl From<kinvert_metrics::Error> for Error {
     fn from(error: kinvert_metrics::Error) -> Self {
         Self::Metrics(Box::new(error)) // likewise
+    }
+}
+
+impl From<minijinja::Error> for Error {
+    fn from(error: minijinja::Error) -> Self {
+        let source = Box::new(error);
+        Self::Page { source }
     }
 }
 
@@ -194,7 +208,7 @@ impl Error {
             }
             Self::Source { .. } => Some(format!("motions: {}", motions())),
             Self::Unrunnable { .. } | Self::Folder { .. } | Self::Cancelled => None,
-            Self::Faulty { .. } | Self::Setting { .. } => None,
+            Self::Faulty { .. } | Self::Setting { .. } | Self::Page { .. } => None,
         }
     }
 

@@ -88,6 +88,6 @@ fn visible(text: &str) -> String {
 }
 
 /// Marks that make a terminal show text in another order than it has.
-fn is_direction(c: char) -> bool {
+pub(crate) fn is_direction(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }

@@ -33,6 +33,7 @@ Examples:
 pub enum StudyCommand {
     Compile(CompileArgs),
     Run(RunArgs),
+    Report(ReportArgs),
     Status(FolderArgs),
     List(FolderArgs),
     Rerun(RerunArgs),

@@ -27,10 +27,8 @@ pub struct MeasureInfo {
     pub name: String,
     /// For people, such as `Text similarity`.
     pub label: String,
-    /// Whether a larger value is a better one.
-    pub more_is_better: bool,
-    /// Whether one value is better than another at all; not for what only stands beside a measure.
-    pub is_judged: bool,
+    /// Which values are better.
+    pub better: Better,
     /// Digits after the point that tables show.
     pub digits: usize,
     /// What it says, in one sentence.
@@ -39,6 +37,29 @@ pub struct MeasureInfo {
     pub negligible: Option<f64>,
     /// The network or algorithm behind it, and how input was prepared.
     pub model: String,
+}
+
+/// Which values of a measure are better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Better {
+    /// Larger ones.
+    More,
+    /// Smaller ones.
+    Less,
+    /// Neither: the number only stands beside a measure.
+    Neither,
+}
+
+impl Better {
+    /// As tables write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::More => "more",
+            Self::Less => "less",
+            Self::Neither => "neither",
+        }
+    }
 }
 
 impl MeasureInfo {
@@ -283,7 +304,7 @@ fn common_stamp(
 /// What is known of a measure.
 struct Described {
     label: &'static str,
-    more_is_better: bool,
+    better: Better,
     digits: usize,
     negligible: Option<f64>,
     meaning: &'static str,
@@ -294,8 +315,7 @@ impl Described {
         MeasureInfo {
             name: name.into(),
             label: self.label.into(),
-            more_is_better: self.more_is_better,
-            is_judged: name != MOTION_MAGNITUDE,
+            better: self.better,
             digits: self.digits,
             meaning: self.meaning.into(),
             negligible: self.negligible,
@@ -397,9 +417,11 @@ fn described(name: &str) -> Option<Described> {
     };
     Some(Described {
         label,
-        more_is_better: name
-            .parse::<Measure>()
-            .map_or(true, Measure::more_is_better),
+        better: match name.parse::<Measure>() {
+            _ if name == MOTION_MAGNITUDE => Better::Neither,
+            Ok(measure) if !measure.more_is_better() => Better::Less,
+            _ => Better::More,
+        },
         digits,
         negligible,
         meaning,
@@ -422,7 +444,8 @@ mod tests {
     fn every_measure_is_described() {
         for measure in Measure::ALL {
             let described = described(measure.name()).unwrap();
-            assert_eq!(described.more_is_better, measure.more_is_better());
+            let is_more = described.better == Better::More;
+            assert_eq!(is_more, measure.more_is_better());
         }
         for name in crate::study::METRICS {
             assert!(described(name).is_some(), "{name}");

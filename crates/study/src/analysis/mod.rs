@@ -23,7 +23,7 @@ use kinvert_metrics::statistics::{Bootstrap, Interval, Sample, Summary, compare,
 use kinvert_metrics::votes;
 use serde::Serialize;
 
-pub use measures::MeasureInfo;
+pub use measures::{Better, MeasureInfo};
 pub use verdict::{FEWEST_UNITS, LEVEL, Verdict};
 
 use crate::error::Error;
@@ -247,7 +247,7 @@ impl<'a> Estimator<'a> {
                 Some(Compared {
                     difference: found.difference.mean,
                     interval: found.difference.interval,
-                    p: column.info.is_judged.then_some(p),
+                    p: (column.info.better != Better::Neither).then_some(p),
                     p_holm: None,
                     cells: found.difference.values,
                     units: found.difference.clusters,
@@ -573,11 +573,15 @@ fn mark_best(rows: &mut [Row], column: usize, of: &Column) {
     };
     let goodness = |row: &Row| {
         let mean = value(row).filter(is_enough)?.mean;
-        Some(if of.info.more_is_better { mean } else { -mean })
+        match of.info.better {
+            Better::More => Some(mean),
+            Better::Less => Some(-mean),
+            Better::Neither => None,
+        }
     };
     let candidates: Vec<f64> = rows.iter().filter_map(goodness).collect();
     let best = candidates.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if candidates.len() < 2 || !of.info.is_judged {
+    if candidates.len() < 2 {
         return;
     }
     for row in rows {

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use kinvert_metrics::statistics::Interval;
 
-use super::measures::{MOTION_MAGNITUDE, MeasureInfo, TEMPORAL_CONSISTENCY};
+use super::measures::{Better, MOTION_MAGNITUDE, MeasureInfo, TEMPORAL_CONSISTENCY};
 use super::preference::Against;
 use super::{Compared, Estimate, Verdict};
 use crate::results::Counts;
@@ -151,7 +151,7 @@ fn shown(measure: &MeasureInfo, compared: &Compared, direction: &str) -> String 
         let [low, high] = ends.map(|end| measure.shown_difference(end));
         format!(" [{low}, {high}]")
     });
-    let goodness = match is_higher == measure.more_is_better {
+    let goodness = match is_higher == (measure.better == Better::More) {
         true => "better",
         false => "worse",
     };
@@ -210,7 +210,7 @@ fn votes(of: &Reading<'_>, against: Against) -> String {
 /// Measures of which one value is better than another, with their estimates.
 fn judged<'a>(of: &'a Reading<'a>) -> impl Iterator<Item = (&'a MeasureInfo, &'a Estimate)> {
     let pairs = of.measures.iter().copied().zip(of.estimates);
-    pairs.filter(|(measure, _)| measure.is_judged)
+    pairs.filter(|(measure, _)| measure.better != Better::Neither)
 }
 
 /// A label as it stands inside of a sentence: `text similarity`, but `FID`.

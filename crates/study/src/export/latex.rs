@@ -5,7 +5,7 @@ use std::fmt::Write;
 use kinvert_metrics::statistics::Interval;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::analysis::{Analysis, Estimate, LEVEL, MeasureInfo, Table};
+use crate::analysis::{Analysis, Better, Estimate, LEVEL, MeasureInfo, Table};
 
 /// One table for each ablation. They need `\usepackage{booktabs}` and nothing else.
 ///
@@ -32,10 +32,10 @@ pub fn latex(analysis: &Analysis) -> String {
 fn table(text: &mut String, index: usize, table: &Table, measures: &[(usize, &MeasureInfo)]) {
     let columns = "c".repeat(measures.len());
     let headings = measures.iter().map(|(_, measure)| {
-        let arrow = match (measure.is_judged, measure.more_is_better) {
-            (false, _) => "",
-            (true, true) => " $\\uparrow$",
-            (true, false) => " $\\downarrow$",
+        let arrow = match measure.better {
+            Better::Neither => "",
+            Better::More => " $\\uparrow$",
+            Better::Less => " $\\downarrow$",
         };
         format!(" & {}{arrow}", escaped(&measure.label))
     });

@@ -10,6 +10,7 @@ mod bad_plans;
 mod exports;
 mod forms;
 mod real_settings;
+mod report;
 mod running;
 mod sample;
 mod studies;

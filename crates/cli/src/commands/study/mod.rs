@@ -2,6 +2,7 @@
 
 mod compile;
 mod export;
+mod report;
 mod run;
 mod state;
 mod votes;
@@ -13,6 +14,7 @@ pub fn run(args: StudyArgs, session: &mut Session) -> anyhow::Result<()> {
     match args.command {
         StudyCommand::Compile(args) => compile::run(&args, session),
         StudyCommand::Run(args) => run::run(&args, session),
+        StudyCommand::Report(args) => report::run(&args, session),
         StudyCommand::Status(args) => state::status(&args, session),
         StudyCommand::List(args) => state::list(&args, session),
         StudyCommand::Rerun(args) => state::rerun(&args, session),

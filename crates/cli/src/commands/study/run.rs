@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use kinvert_study::results::{Outcome, Results};
 use kinvert_study::runner::{self, RunOptions, default_jobs};
-use kinvert_study::{Document, StudyFolder, explain};
+use kinvert_study::{Document, ReportOptions, StudyFolder, explain};
 
 use super::compile::compiled;
+use super::report;
 use crate::args::study::RunArgs;
 use crate::errors::{PartlyFailed, Usage, resumable_study};
 use crate::networks;
@@ -30,13 +31,15 @@ pub fn run(args: &RunArgs, session: &mut Session) -> anyhow::Result<()> {
     let summary = runner::run(&folder, &options, &mut session.progress);
     let summary = resumable_study(summary, folder.path())?;
     let results = folder.results()?;
+    let files = report::write(&results, None, ReportOptions::default().max_cells_shown)?;
     let text = format!(
-        "{}: {} of {} cells done, {} of them now, in {:.0} s\n",
+        "{}: {} of {} cells done, {} of them now, in {:.0} s\nreport: {}\n",
         folder.path().display(),
         summary.cells.done,
         summary.cells.all,
         summary.done_here,
         summary.wall_s,
+        files.page.display(),
     );
     session.print(&text, &summary)?;
     tell_failures(&results)
