@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use kinvert::Device;
+use kinvert_metrics::Tracker;
 use kinvert_metrics::cache::Cache;
 use kinvert_metrics::cotracker::CoTracker;
 use kinvert_metrics::evaluate::Evaluator;
 use kinvert_metrics::inception::load_inception;
 use kinvert_metrics::klt::Klt;
-use kinvert_metrics::{Error, Tracker};
 use kinvert_nets::inception::InceptionResize;
 use kinvert_nets::{ModelFiles, find_weights};
 
@@ -23,7 +23,7 @@ const TORCH_FIDELITY_WEIGHTS: &str = "weights-inception-2015-12-05-6726825d.pth"
 const CACHE_VARIABLE: &str = "KINVERT_CACHE";
 
 /// The evaluator with the networks that the user chose.
-pub fn evaluator(args: &NetworkArgs, device: Device) -> Result<Evaluator, Error> {
+pub fn evaluator(args: &NetworkArgs, device: Device) -> anyhow::Result<Evaluator> {
     let mut evaluator =
         Evaluator::new(tracker(&args.tracker, device)?, device).with_cache(cache(args));
     if let Some(grid) = args.tracker.grid {
@@ -44,7 +44,7 @@ pub fn evaluator(args: &NetworkArgs, device: Device) -> Result<Evaluator, Error>
 }
 
 /// The tracker that the user chose.
-pub fn tracker(args: &TrackerArgs, device: Device) -> Result<Box<dyn Tracker>, Error> {
+pub fn tracker(args: &TrackerArgs, device: Device) -> anyhow::Result<Box<dyn Tracker>> {
     match args.tracker {
         TrackerName::Klt => Ok(Box::new(Klt::default())),
         TrackerName::Cotracker3 => {

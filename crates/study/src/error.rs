@@ -233,6 +233,13 @@ impl Error {
         }
     }
 
+    pub(crate) fn never_run(path: &Path) -> Self {
+        Self::Folder {
+            path: path.to_owned(),
+            reason: "the study was never run".into(),
+        }
+    }
+
     pub(crate) fn not_a_store(path: &Path) -> Self {
         Self::DamagedStore {
             path: path.to_owned(),

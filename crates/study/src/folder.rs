@@ -101,10 +101,7 @@ impl StudyFolder {
         if file.is_file() {
             return Store::open(&file);
         }
-        Err(Error::Folder {
-            path: self.path.clone(),
-            reason: "the study was never run".into(),
-        })
+        Err(Error::never_run(&self.path))
     }
 
     fn study_file(&self) -> PathBuf {

@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const SHOW_EVERY: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Each job has a model of its own, and memory has its bounds.
+const MAX_JOBS: usize = 8;
+
 /// Makes the evaluator of a thread.
 pub type MakeEvaluator<'a> = dyn Fn() -> Result<Evaluator, Error> + Sync + 'a;
 
@@ -53,12 +56,12 @@ pub struct RunSummary {
     pub wall_s: f64,
 }
 
-/// Cells at a time where nobody says: on the CPU one for every two cores (one cell keeps little more than one core
-/// busy), so that all of them are used; on a GPU one, for one process fills it.
+/// Cells at a time where nobody says: on the CPU one for every core, at most 8, for one cell keeps little more than one
+/// core busy; on a GPU one, for one fills it.
 pub fn default_jobs(device: Device) -> NonZeroUsize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let jobs = match device.to_string().as_str() {
-        "cpu" => cores.clamp(1, 8),
+        "cpu" => cores.min(MAX_JOBS),
         _ => 1,
     };
     NonZeroUsize::new(jobs).unwrap_or(NonZeroUsize::MIN)

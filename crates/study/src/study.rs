@@ -34,6 +34,8 @@ const MAX_ENTRIES: usize = 100_000;
 pub struct Study {
     /// What it was compiled from, if it was.
     pub provenance: Option<Provenance>,
+    /// What it is about, for people.
+    pub title: Option<String>,
     /// Reference clips.
     pub clips: Vec<Clip>,
     /// Prompts to generate with.
@@ -167,6 +169,7 @@ impl Study {
                 plan_sha256: sha256(bytes),
                 kinvert: env!("CARGO_PKG_VERSION").to_owned(),
             }),
+            title: plan.title.clone(),
             clips: Vec::new(),
             prompts: Vec::new(),
             seeds: vec![0],
@@ -245,6 +248,9 @@ impl Study {
             line(&mut text, "kinvert", &provenance.kinvert);
         }
         text.push_str("\n[study]\n");
+        if let Some(title) = &self.title {
+            line(&mut text, "title", title);
+        }
         let clips = self.clips.iter().map(|clip| match &clip.caption {
             None => Value::String(clip.path.clone()),
             Some(caption) => Value::Table(toml::Table::from_iter([
@@ -365,6 +371,7 @@ fn study(document: Node, faults: &mut Faults) -> Study {
             )
         }
     };
+    let title = head.text("title", faults).map(|(_, title)| title);
     let clips = entries(&mut head, "clips", faults, clip);
     let prompts = head.texts("prompts", faults);
     let seeds = entries(&mut head, "seeds", faults, seed);
@@ -428,6 +435,7 @@ fn study(document: Node, faults: &mut Faults) -> Study {
     }
     Study {
         provenance,
+        title,
         clips,
         prompts,
         seeds,

@@ -9,6 +9,7 @@ mod inspect;
 #[cfg(unix)]
 mod interruption;
 mod sprites;
+mod study;
 mod support;
 mod tracks;
 mod transfer;

@@ -183,7 +183,7 @@ fn finite(record: &Record) -> Option<&Record> {
     record.value.is_some_and(f64::is_finite).then_some(record)
 }
 
-/// The columns: the measures that the study asks for, in its order, and then whatever else was measured.
+/// The columns: the measures that the study asks for and whatever else was measured, each where it belongs.
 pub(super) fn columns(
     results: &Results,
     preference: Option<&votes::Report>,
@@ -257,7 +257,20 @@ pub(super) fn columns(
             });
         }
     }
+    columns.sort_by_key(|column| place(&column.info.name));
     columns
+}
+
+/// Where a measure stands in tables: text, then motion, then frames, then people.
+fn place(name: &str) -> usize {
+    match name {
+        "text_similarity" => 0,
+        TEMPORAL_CONSISTENCY | MOTION_MAGNITUDE => 1,
+        "path_correlation" | "end_point_error" => 3,
+        "fid" | "kid" => 4,
+        USER_PREFERENCE => 5,
+        _ => 2, // motion fidelity in its variants
+    }
 }
 
 /// All records of done cells.

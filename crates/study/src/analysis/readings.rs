@@ -110,7 +110,7 @@ fn clauses(of: &Reading<'_>) -> Vec<String> {
                 let difference = measure.shown_difference(compared.difference);
                 not_tested.push(format!("{name} ({difference})"));
             }
-            Verdict::Open => open.push(format!("{name} ({})", with_interval(measure, compared))),
+            Verdict::Open => open.push(name),
         }
     }
     let verb = |names: &[String]| if names.len() == 1 { "is" } else { "are" };

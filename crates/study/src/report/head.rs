@@ -7,8 +7,8 @@ use crate::results::{MotionState, Results};
 
 #[derive(Serialize)]
 pub(super) struct Head {
-    /// The plan's file, if the study was compiled from one.
-    plan: Option<String>,
+    /// The study's title, else the name of the plan's file.
+    title: Option<String>,
     /// `complete`, `unfinished`, `failures` or `empty`: also the name of a style.
     state: &'static str,
     /// The same for people.
@@ -89,10 +89,10 @@ pub(super) fn head(results: &Results) -> Head {
     };
     let study = &results.study;
     Head {
-        plan: study
-            .provenance
-            .as_ref()
-            .map(|provenance| provenance.plan.clone()),
+        title: study.title.clone().or_else(|| {
+            let provenance = study.provenance.as_ref();
+            provenance.map(|provenance| provenance.plan.clone())
+        }),
         state,
         state_word,
         progress,

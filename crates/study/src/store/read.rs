@@ -63,7 +63,7 @@ impl Store {
                 .query_row("SELECT toml, stamp FROM study", [], columns)
                 .optional()
         })?;
-        let (toml, stamp) = head.ok_or_else(|| self.damaged("the study was never begun"))?;
+        let (toml, stamp) = head.ok_or_else(|| Error::never_run(&self.path))?;
         Ok((toml, self.parsed("stamp", &stamp)?))
     }
 

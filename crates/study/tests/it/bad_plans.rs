@@ -132,7 +132,7 @@ fn toml_with_something_wrong() {
     check(
         &variant("name = \"v\"\ngeneration.noise_prior = 2\n"),
         Form::Toml,
-        &["found 2, expected a number from 0 to 1"],
+        &["found 2: `noise prior` is 2, expected between 0 and 1"],
     );
     check(
         &format!("titel = \"x\"\n{head}"),

@@ -344,7 +344,12 @@ fn a_store_that_is_newer_or_none_is_refused() {
 fn studies_that_cannot_be_run_say_why() {
     let refused = |from: &str, to: &str| {
         let lab = Lab::new(&TINY.replace(from, to));
-        lab.try_run(1, &mut Quiet).unwrap_err().to_string()
+        let error = lab.try_run(1, &mut Quiet).unwrap_err();
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+        causes
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(": ")
     };
     for (from, to, expected) in [
         ("seeds = [0]", "seeds = []", "`seeds` is empty"),
@@ -426,4 +431,63 @@ fn paths_in_a_store_lead_nowhere_else() {
         };
         assert_eq!(measured.clip.unwrap().parent(), Some(Path::new("clips")));
     }
+}
+
+/// Every axis of the method, each with settings that differ from the method's own.
+const AXES: [&str; 23] = [
+    "inversion.query_key = \"off\"",
+    "inversion.query_key = \"2d\"",
+    "inversion.query_key = \"grid-2x2\"",
+    "inversion.values = \"off\"",
+    "inversion.values = \"1d\"",
+    "inversion.integration = \"add-after\"",
+    "inversion.integration = \"multiply-before\"",
+    "inversion.integration = \"multiply-after\"",
+    "inversion.integration = \"concat\"",
+    "inversion.objective = \"base\"",
+    "inversion.sites = \"all\"",
+    "inversion.learning_rate = 0.02",
+    "inversion.steps = 2",
+    "generation.debias = \"normalize\"",
+    "generation.debias = \"none\"",
+    "generation.difference_frames = 2",
+    "generation.difference_frames = 5",
+    "generation.contribution = \"query-key\"",
+    "generation.contribution = \"values\"",
+    "generation.kind = \"camera\"",
+    "generation.noise = \"none\"",
+    "generation.noise = \"freq\"",
+    "generation.steps = 2",
+];
+
+#[test]
+fn every_axis_of_the_method_runs() {
+    let text = AXES.iter().enumerate().fold(
+        TINY.replace(", \"a green ring\"", "")
+            .replace(", \"fid\"", ""),
+        |text, (index, setting)| format!("{text}[[variant]]\nname = \"axis {index}\"\n{setting}\n"),
+    );
+    let lab = Lab::new(&text);
+    let frames = Scene::random_with_motion(Motion::Line, 1).render();
+    let clip = Clip::new(frames[..6].to_vec(), 8.0).unwrap();
+    kinvert::write_clip(&clip, &lab.folder.path().join("jump.gif")).unwrap();
+    lab.try_run(2, &mut Quiet).unwrap();
+    let results = lab.open().results().unwrap();
+    for (setting, variant) in AXES.iter().zip(&results.variants[1..]) {
+        for cell in results.cells_of(variant).values() {
+            assert!(
+                matches!(cell.outcome, Outcome::Done(_)),
+                "{setting}: {:?}",
+                cell.outcome
+            );
+        }
+        assert_eq!(variant.differences.len(), 1, "{setting}");
+        assert_ne!(variant.hash, results.variants[0].hash, "{setting}");
+    }
+    // What differs at generation only shares the method's motion.
+    let learned_alike = AXES
+        .iter()
+        .filter(|setting| setting.starts_with("generation."))
+        .count();
+    assert_eq!(results.motions.len(), 1 + AXES.len() - learned_alike);
 }

@@ -169,6 +169,7 @@ prop_compose! {
                 plan_sha256: "0".repeat(64),
                 kinvert: "1".into(),
             }),
+            title: asked.then(|| name.clone()),
             clips: captions.into_iter().map(|caption| Clip { path: name.clone(), caption }).collect(),
             prompts,
             seeds,

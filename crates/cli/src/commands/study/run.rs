@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kinvert_study::results::{Outcome, Results};
 use kinvert_study::runner::{self, RunOptions, default_jobs};
-use kinvert_study::{Document, ReportOptions, StudyFolder, explain};
+use kinvert_study::{Document, Error, ReportOptions, StudyFolder, explain};
 
 use super::compile::compiled;
 use super::report;
@@ -22,7 +22,12 @@ const TOLD_CELLS: usize = 5;
 pub fn run(args: &RunArgs, session: &mut Session) -> anyhow::Result<()> {
     let folder = begun(args, session)?;
     let device = session.device();
-    let evaluator = || Ok(networks::evaluator(&args.networks, device)?);
+    let evaluator = || {
+        networks::evaluator(&args.networks, device).map_err(|error| Error::Unrunnable {
+            name: "the networks of the measures".into(),
+            reason: format!("{error:#}"),
+        })
+    };
     let options = RunOptions {
         device,
         jobs: args.jobs.unwrap_or_else(|| default_jobs(device)),
