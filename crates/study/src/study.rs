@@ -2,6 +2,7 @@
 
 use std::{fmt::Write, path::Path};
 
+use kinvert_metrics::measure::Measure;
 use toml::Value;
 
 use crate::digest::sha256;
@@ -14,7 +15,7 @@ use crate::resolve::{Resolution, Unresolved};
 use crate::settings::Settings;
 use crate::spelling::did_you_mean;
 
-/// The measures of a study, as they are named in results.
+/// The measures that plans ask for, as they are named in results.
 pub const METRICS: [&str; 8] = [
     "text_similarity",
     "temporal_consistency",
@@ -44,7 +45,7 @@ pub struct Study {
     pub seeds: Vec<u32>,
     /// The model; the built-in one if absent.
     pub model: Option<String>,
-    /// The measures, from [`METRICS`].
+    /// The measures: [`METRICS`], or other [`Measure`]s by the names of their records.
     pub metrics: Vec<String>,
     /// What is kept of the runs.
     pub keep: Keep,
@@ -509,6 +510,14 @@ fn seed(node: Node, faults: &mut Faults) -> Option<u32> {
 fn metric(node: Node, faults: &mut Faults) -> Option<String> {
     match node.content {
         Content::Text(name) if METRICS.contains(&name.as_str()) => Some(name),
+        // Variants of the measures, by the names of their records.
+        Content::Text(name)
+            if name
+                .parse()
+                .is_ok_and(|measure: Measure| measure.name() == name) =>
+        {
+            Some(name)
+        }
         Content::Text(name) => {
             let near = did_you_mean(&name, METRICS);
             let known = METRICS.join(", ");

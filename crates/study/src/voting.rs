@@ -19,8 +19,8 @@ use kinvert_video::Clip;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sha2::{Digest, Sha256};
 
+use crate::digest::of_parts;
 use crate::error::Error;
 use crate::results::{Measured, Outcome, Results, RunVariant};
 
@@ -215,7 +215,7 @@ pub fn name_in_survey(name: &str) -> String {
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
-    let digits = hash(&[name]);
+    let digits = of_parts(&[name]);
     let kept = cut(visible.trim(), MAX_NAME_BYTES - SHORT - 3);
     format!("{kept} ({})", &digits[..SHORT])
 }
@@ -288,7 +288,7 @@ fn pair(results: &Results, key: Key, sides: [Side<'_>; 2], expected: Option<Slot
     let (clip, prompt, seed) = key;
     let reference = &results.references[clip];
     let prompt = &results.study.prompts[prompt];
-    let digits = hash(&[
+    let digits = of_parts(&[
         &reference.sha256,
         prompt,
         &seed.to_string(),
@@ -375,17 +375,6 @@ fn checks(
             pair(results, key, [side(), noise], Some(Slot::A))
         })
         .collect()
-}
-
-/// SHA-256 of texts and their lengths, in hexadecimal.
-fn hash(texts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for text in texts {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text);
-    }
-    let digits = hash.finalize();
-    digits.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The beginning of a text, in whole characters and without space at its end.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
+use rusqlite::{OptionalExtension, Params, Row, Transaction, named_params, params};
 use serde::Serialize;
 
 use super::Store;
@@ -93,14 +93,11 @@ impl Store {
         losses: &[f32],
     ) -> Result<bool, Error> {
         let losses = self.json(&losses)?;
-        self.change(|transaction| {
-            let changed = transaction.execute(
-                "UPDATE motion SET state = 'done', worker = NULL, error = NULL, seconds = ?3, losses = ?4
-                 WHERE key = ?1 AND worker = ?2",
-                params![key, worker.id, seconds, losses],
-            )?;
-            Ok(changed == 1)
-        })
+        self.close(
+            "UPDATE motion SET state = 'done', worker = NULL, error = NULL, seconds = ?3, losses = ?4
+             WHERE key = ?1 AND worker = ?2",
+            params![key, worker.id, seconds, losses],
+        )
     }
 
     /// A motion could not be learned: its cells cannot be generated.
@@ -146,30 +143,29 @@ impl Store {
     ) -> Result<bool, Error> {
         let json = self.json(measured)?;
         let features = of_rows(&measured.features);
-        self.change(|transaction| {
-            let changed = transaction.execute(
-                "UPDATE cell SET state = 'done', worker = NULL, error = NULL, measured = ?3, features = ?4
-                 WHERE key = ?1 AND worker = ?2",
-                params![key, worker.id, json, features],
-            )?;
-            Ok(changed == 1)
-        })
+        self.close(
+            "UPDATE cell SET state = 'done', worker = NULL, error = NULL, measured = ?3, features = ?4
+             WHERE key = ?1 AND worker = ?2",
+            params![key, worker.id, json, features],
+        )
     }
 
-    /// A cell could not be generated or measured.
+    /// A cell could not be generated or measured. Whether it was still this worker's.
     pub(crate) fn fail_cell(
         &mut self,
         key: &str,
         worker: &Worker,
         error: &str,
-    ) -> Result<(), Error> {
-        self.change(|transaction| {
-            transaction.execute(
-                "UPDATE cell SET state = 'failed', worker = NULL, error = ?3 WHERE key = ?1 AND worker = ?2",
-                params![key, worker.id, error],
-            )?;
-            Ok(())
-        })
+    ) -> Result<bool, Error> {
+        self.close(
+            "UPDATE cell SET state = 'failed', worker = NULL, error = ?3 WHERE key = ?1 AND worker = ?2",
+            params![key, worker.id, error],
+        )
+    }
+
+    /// Updates a row of a worker's; whether there was one.
+    fn close(&mut self, sql: &str, parameters: impl Params) -> Result<bool, Error> {
+        self.change(|transaction| Ok(transaction.execute(sql, parameters)? == 1))
     }
 
     /// Gives one piece of work back.
