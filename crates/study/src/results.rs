@@ -253,6 +253,16 @@ impl Counts {
     }
 }
 
+impl Outcome {
+    /// What was measured, if it is done.
+    pub fn measured(&self) -> Option<&Measured> {
+        match self {
+            Self::Done(measured) => Some(measured),
+            _ => None,
+        }
+    }
+}
+
 impl Measured {
     /// The record of a measure.
     pub fn record(&self, measure: &str) -> Option<&Record> {

@@ -189,11 +189,13 @@ fn work<'a>(
     std::thread::scope(|scope| {
         let begin = |hands: Option<Hands<'a>>, sender: Sender<News>| {
             scope.spawn(move || {
-                let worked = match hands {
-                    Some(hands) => Ok(hands),
-                    None => Hands::load(shared),
-                }
-                .and_then(|hands| take_jobs(shared, hands, &sender));
+                let worked = in_pool(shared.options.jobs, || {
+                    let hands = match hands {
+                        Some(hands) => hands,
+                        None => Hands::load(shared)?,
+                    };
+                    take_jobs(shared, hands, &sender)
+                });
                 if let Err(error) = worked {
                     shared.stop(error);
                 }
@@ -210,6 +212,25 @@ fn work<'a>(
         }
         shown
     })
+}
+
+/// Does the work of one of several jobs on its share of the cores. In a pool that they share, each would wait for
+/// pieces of the others.
+fn in_pool(
+    jobs: NonZeroUsize,
+    work: impl FnOnce() -> Result<(), Error> + Send,
+) -> Result<(), Error> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads((cores / jobs).max(1))
+        .build();
+    match pool {
+        Ok(pool) => pool.install(work),
+        Err(error) => {
+            tracing::debug!(%error, "No threads of its own: a job shares those of the others.");
+            work()
+        }
+    }
 }
 
 /// What one thread does.

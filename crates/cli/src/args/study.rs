@@ -154,6 +154,9 @@ pub struct ReportArgs {
     /// Most cells whose clips are shown
     #[arg(long, value_name = "N", default_value_t = 12)]
     pub clips: usize,
+    /// Write so many of these as GIFs too, side by side, into clips/ beside the page
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub gifs: usize,
 }
 
 /// A study that was begun.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::results::{Counts, Measured, Outcome, Results};
+use crate::results::{Counts, Measured, Results};
 
 /// A cell of a variant: indices of the clip and the prompt, and the seed.
 pub(super) type Key = (usize, usize, u32);
@@ -52,9 +52,11 @@ impl Unit {
 pub(super) fn done<'a>(results: &'a Results, hash: &str) -> BTreeMap<Key, &'a Measured> {
     let mut done = BTreeMap::new();
     for cell in &results.cells {
-        if let (true, Outcome::Done(measured)) = (cell.id.variant_hash == hash, &cell.outcome) {
+        if cell.id.variant_hash == hash
+            && let Some(measured) = cell.outcome.measured()
+        {
             let key = (cell.id.reference, cell.id.prompt, cell.id.seed);
-            done.insert(key, measured.as_ref());
+            done.insert(key, measured);
         }
     }
     done

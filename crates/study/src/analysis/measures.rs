@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::cells::{Key, done};
 use super::sets::SetDistance;
-use crate::results::{Outcome, Results};
+use crate::results::Results;
 
 /// The share of votes won.
 const USER_PREFERENCE: &str = "user_preference";
@@ -275,13 +275,11 @@ fn place(name: &str) -> usize {
 
 /// All records of done cells.
 fn records(results: &Results) -> impl Iterator<Item = &Record> {
-    let cells = results.cells.iter();
-    cells
-        .filter_map(|cell| match &cell.outcome {
-            Outcome::Done(measured) => Some(&measured.records),
-            _ => None,
-        })
-        .flatten()
+    let done = results
+        .cells
+        .iter()
+        .filter_map(|cell| cell.outcome.measured());
+    done.flat_map(|measured| &measured.records)
 }
 
 /// The stamp that most values of a measure have, the earlier one of two with equally many. Other values are told of.
@@ -371,7 +369,7 @@ fn described(name: &str) -> Option<Described> {
             "How alike the tracks of points through the result and the reference are, both ways; 1 is the same motion.",
         ),
         "motion_fidelity.moving" => (
-            "Motion fidelity, moving tracks",
+            "Motion fidelity of what moves",
             3,
             Some(0.02),
             "Motion fidelity of the tracks that go somewhere.",

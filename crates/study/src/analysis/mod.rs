@@ -108,9 +108,9 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Whether the corrected p-value is below [`LEVEL`].
-    pub fn is_significant(&self) -> bool {
-        self.p_holm.is_some_and(|p| p < LEVEL)
+    /// Whether a difference is shown.
+    pub fn is_shown(&self) -> bool {
+        matches!(self.verdict, Verdict::Higher | Verdict::Lower)
     }
 }
 
@@ -358,7 +358,10 @@ impl<'a> Estimator<'a> {
         for (index, column) in self.columns.iter().enumerate() {
             mark_best(&mut rows, index, column);
         }
-        let readings = rows.iter().filter_map(|row| self.reading(row, tests));
+        // What is to be said of the baseline is said once.
+        let is_first = ablation == Some(0) || self.results.study.ablations.is_empty();
+        let told = rows.iter().filter(|row| row.variant != 0 || is_first);
+        let readings = told.filter_map(|row| self.reading(row, tests));
         let mut readings: Vec<String> = readings.collect();
         if rows.len() < 2 {
             readings.push("No variant of it is run.".into());

@@ -3,6 +3,7 @@
 //! Each measure goes where its verdict puts it: shown to be higher or lower (and whether that is better), unchanged,
 //! open, not tested, or not comparable. Nothing is called a change, nor the absence of one, that has no such verdict.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use kinvert_metrics::statistics::Interval;
@@ -63,16 +64,7 @@ pub(super) fn reading(of: &Reading<'_>) -> Option<String> {
         text.extend(less_motion(of));
         text.extend(of.preference.map(|against| votes(of, against)));
     }
-    for (measure, estimate) in judged(of) {
-        if estimate.absent > 0 {
-            // Writing to a string cannot fail.
-            let _ = write!(
-                text,
-                " {} is not defined on {} of {} cells.",
-                measure.label, estimate.absent, counts.done
-            );
-        }
-    }
+    text += &undefined(of);
     if counts.done < counts.all {
         let _ = write!(text, " {} of {} cells are done", counts.done, counts.all);
         match counts.failed {
@@ -84,6 +76,33 @@ pub(super) fn reading(of: &Reading<'_>) -> Option<String> {
         let _ = write!(text, " {few}.");
     }
     (!text.is_empty()).then(|| format!("{}: {}", of.name, text.trim_start()))
+}
+
+/// On how many cells which measures are not defined.
+fn undefined(of: &Reading<'_>) -> String {
+    let mut by_count = BTreeMap::<usize, Vec<String>>::new();
+    for (measure, estimate) in judged(of).filter(|(_, estimate)| estimate.absent > 0) {
+        let names = by_count.entry(estimate.absent).or_default();
+        names.push(inside_a_sentence(&measure.label));
+    }
+    let mut text = String::new();
+    for (absent, names) in by_count {
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            " {} {verb} not defined on {absent} of {} cells.",
+            capitalized(&listed(&names)),
+            of.counts.done
+        );
+    }
+    text
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters).collect()
 }
 
 /// What is said of each measure, those with a difference first.

@@ -5,12 +5,14 @@ use std::fmt::Write;
 use kinvert_metrics::statistics::Interval;
 use unicode_normalization::UnicodeNormalization;
 
+#[cfg(doc)]
+use crate::analysis::Compared;
 use crate::analysis::{Analysis, Better, Estimate, LEVEL, MeasureInfo, Table};
 
 /// One table for each ablation. They need `\usepackage{booktabs}` and nothing else.
 ///
 /// Measures without any value are left out. A cell has the mean and its 95 % interval; the best of a column is bold, an arrow tells the better direction, and a
-/// dagger a corrected p-value below 0.05. All text is escaped; characters beyond the reach of plain LaTeX are written
+/// dagger a difference that is shown ([`Compared::is_shown`]). All text is escaped; characters beyond the reach of plain LaTeX are written
 /// by their number, such as `[U+4E2D]`.
 pub fn latex(analysis: &Analysis) -> String {
     let mut text = String::from("% Needs \\usepackage{booktabs}.\n");
@@ -44,8 +46,8 @@ fn table(text: &mut String, index: usize, table: &Table, measures: &[(usize, &Me
     let _ = writeln!(
         text,
         "\\begin{{table}}[tbp]\n\\centering\n\\footnotesize\n\\setlength{{\\tabcolsep}}{{4pt}}\n\
-         \\caption{{{}. Means with 95\\,\\% bootstrap intervals. $^{{\\dagger}}$~$p < {LEVEL}$ against the method, \
-         Holm-corrected.}}\n\\label{{tab:ablation-{}}}\n\\begin{{tabular}}{{l{columns}}}\n\\toprule\n\
+         \\caption{{{}. Means with 95\\,\\% bootstrap intervals. $^{{\\dagger}}$~A difference from the \
+         method: its interval leaves out zero, and Holm-corrected $p < {LEVEL}$.}}\n\\label{{tab:ablation-{}}}\n\\begin{{tabular}}{{l{columns}}}\n\\toprule\n\
          Variant{headings} \\\\\n\\midrule",
         escaped(&table.title),
         index + 1
@@ -76,7 +78,7 @@ fn cell(measure: &MeasureInfo, estimate: &Estimate) -> String {
     }
     if estimate
         .comparison
-        .is_some_and(|compared| compared.is_significant())
+        .is_some_and(|compared| compared.is_shown())
     {
         cell.push_str("$^{\\dagger}$");
     }

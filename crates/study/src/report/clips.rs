@@ -13,7 +13,7 @@ use super::plots::paths;
 use super::templates::{Templates, safe};
 use super::text::cut;
 use crate::error::Error;
-use crate::results::{Cell, CellId, Measured, Outcome, Results};
+use crate::results::{Cell, CellId, Outcome, Results};
 
 /// Characters of a prompt that stand over a row; the rest is where the study is told in full.
 const PROMPT_CHARS: usize = 160;
@@ -118,15 +118,15 @@ pub(super) fn clips(
 
 /// A clip, prompt and seed.
 #[derive(Clone, Copy)]
-struct Spot {
-    reference: usize,
-    prompt: usize,
-    seed: u32,
+pub(super) struct Spot {
+    pub(super) reference: usize,
+    pub(super) prompt: usize,
+    pub(super) seed: u32,
 }
 
 /// One cell of each clip in turn, with the first prompt and seed, then again with the next prompt, and then with the
 /// next seed. Where there are more clips than places, those at even distances.
-fn choice(results: &Results, most: usize) -> Vec<Spot> {
+pub(super) fn choice(results: &Results, most: usize) -> Vec<Spot> {
     let clips = results.references.len();
     let taken = clips.min(most);
     let seeds = &results.study.seeds;
@@ -258,15 +258,6 @@ fn clip(
         Some(Outcome::Running) => Err("being generated".into()),
         Some(Outcome::Failed { error }) => Err(format!("failed: {}", cut(error, PROMPT_CHARS))),
         Some(Outcome::Done(measured)) => embedded.embed(&results.folder, measured.clip.as_deref()),
-    }
-}
-
-impl Outcome {
-    fn measured(&self) -> Option<&Measured> {
-        match self {
-            Self::Done(measured) => Some(measured),
-            _ => None,
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::numbers::{NONE, duration, fixed};
 use super::plots::sparkline;
 use super::templates::safe;
-use crate::results::{LearnedMotion, MotionState, Outcome, Results, RunVariant};
+use crate::results::{LearnedMotion, MotionState, Results, RunVariant};
 
 #[derive(Serialize)]
 pub(super) struct Costs {
@@ -44,10 +44,10 @@ struct Cells {
 pub(super) fn costs(results: &Results) -> Costs {
     let learning_s: f64 = results.motions.iter().filter_map(seconds).sum();
     let done = || {
-        results.cells.iter().filter_map(|cell| match &cell.outcome {
-            Outcome::Done(measured) => Some(measured),
-            _ => None,
-        })
+        results
+            .cells
+            .iter()
+            .filter_map(|cell| cell.outcome.measured())
     };
     let generation_s: f64 = done().map(|measured| measured.generation_s).sum();
     let measuring_s: f64 = done().map(|measured| measured.measuring_s).sum();
@@ -150,11 +150,10 @@ fn significant(value: f64) -> String {
 fn cells(results: &Results, hash: &str, variants: Vec<String>) -> Cells {
     let cells = results.cells.iter();
     let cells: Vec<_> = cells.filter(|cell| cell.id.variant_hash == hash).collect();
-    let done = cells.iter().filter_map(|cell| match &cell.outcome {
-        Outcome::Done(measured) => Some((measured.generation_s, measured.measuring_s)),
-        _ => None,
-    });
-    let done: Vec<(f64, f64)> = done.collect();
+    let done = cells.iter().filter_map(|cell| cell.outcome.measured());
+    let done: Vec<(f64, f64)> = done
+        .map(|measured| (measured.generation_s, measured.measuring_s))
+        .collect();
     let generation: f64 = done.iter().map(|(generation, _)| generation).sum();
     Cells {
         variants,

@@ -9,6 +9,7 @@ mod ablations;
 mod again;
 mod clips;
 mod costs;
+mod gifs;
 mod head;
 mod numbers;
 mod plots;
@@ -42,16 +43,19 @@ pub struct ReportOptions {
     /// Most bytes that the page may have; fewer cells are shown where it would have more. Without any clip it has
     /// what it has.
     pub max_bytes: usize,
+    /// Rows of clips that are written as GIFs too, into `clips/`.
+    pub gifs: usize,
     /// The commands that do the study again, as people type them.
     pub commands: Vec<String>,
 }
 
 impl Default for ReportOptions {
-    /// Up to 12 cells and 20 MiB, without commands.
+    /// Up to 12 cells and 20 MiB, without GIFs and commands.
     fn default() -> Self {
         Self {
             max_cells_shown: 12,
             max_bytes: 20 << 20,
+            gifs: 0,
             commands: Vec::new(),
         }
     }
@@ -66,6 +70,8 @@ pub struct ReportFiles {
     pub tables: [PathBuf; 2],
     /// The plots, as files that stand alone: one for each ablation and measure with values.
     pub plots: Vec<PathBuf>,
+    /// Rows of clips as GIFs.
+    pub gifs: Vec<PathBuf>,
     /// Cells whose clips the page shows.
     pub cells_shown: usize,
 }
@@ -75,7 +81,7 @@ pub struct ReportFiles {
 /// Clips are read from the study's folder; one that cannot be read is shown as missing.
 ///
 /// # Errors
-/// [`Error::Io`] if a file cannot be written, [`Error::Page`] if the templates do not fit the page.
+/// [`Error::Io`] if a file cannot be written, [`Error::Video`] if a clip for a GIF cannot be read, [`Error::Page`] if the templates do not fit the page.
 pub fn write_report(
     results: &Results,
     analysis: &Analysis,
@@ -118,6 +124,7 @@ pub fn write_report(
         ],
         page: write(folder.join("index.html"), &html)?,
         plots: written,
+        gifs: gifs::write_gifs(results, &folder.join("clips"), options.gifs)?,
         cells_shown: page.clips.shown,
     })
 }

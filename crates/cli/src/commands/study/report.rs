@@ -20,16 +20,23 @@ struct Written<'a> {
     page: &'a Path,
     tables: &'a [PathBuf],
     plots: &'a [PathBuf],
+    gifs: &'a [PathBuf],
     cells_shown: usize,
 }
 
 pub fn run(args: &ReportArgs, session: &Session) -> anyhow::Result<()> {
     let results = StudyFolder::open(&args.folder)?.results()?;
-    let files = write(&results, args.out.as_deref(), args.clips)?;
+    let options = ReportOptions {
+        max_cells_shown: args.clips,
+        gifs: args.gifs,
+        ..ReportOptions::default()
+    };
+    let files = write(&results, args.out.as_deref(), options)?;
     let written = Written {
         page: &files.page,
         tables: &files.tables,
         plots: &files.plots,
+        gifs: &files.gifs,
         cells_shown: files.cells_shown,
     };
     session.print(&format!("{}\n", files.page.display()), &written)?;
@@ -41,15 +48,18 @@ pub fn run(args: &ReportArgs, session: &Session) -> anyhow::Result<()> {
 }
 
 /// Writes the report of a study, with the votes that lie in its folder.
-pub fn write(results: &Results, out: Option<&Path>, clips: usize) -> anyhow::Result<ReportFiles> {
+pub fn write(
+    results: &Results,
+    out: Option<&Path>,
+    options: ReportOptions,
+) -> anyhow::Result<ReportFiles> {
     let folder = match out {
         Some(folder) => folder.to_owned(),
         None => results.folder.join(REPORT_FOLDER),
     };
     let options = ReportOptions {
-        max_cells_shown: clips,
         commands: commands(results),
-        ..ReportOptions::default()
+        ..options
     };
     Ok(write_report(
         results,

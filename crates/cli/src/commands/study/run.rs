@@ -36,7 +36,7 @@ pub fn run(args: &RunArgs, session: &mut Session) -> anyhow::Result<()> {
     let summary = runner::run(&folder, &options, &mut session.progress);
     let summary = resumable_study(summary, folder.path())?;
     let results = folder.results()?;
-    let files = report::write(&results, None, ReportOptions::default().max_cells_shown)?;
+    let files = report::write(&results, None, ReportOptions::default())?;
     let text = format!(
         "{}: {} of {} cells done, {} of them now, in {:.0} s\nreport: {}\n",
         folder.path().display(),
