@@ -13,7 +13,7 @@ use crate::pipeline::Pipeline;
 use crate::settings::{GenerationSettings, InversionSettings, Recommendations};
 use kinvert_base::Progress;
 
-/// A loaded base model that learns and replays motions. Methods are those of [`Pipeline`].
+/// A loaded base model that learns and replays motions. Methods are those of [`Pipeline`]. It may move to another thread.
 pub trait MotionModel: Send {
     /// What identifies the model.
     fn id(&self) -> &ModelId;

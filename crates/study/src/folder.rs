@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::models::BUILT_IN_MODEL;
 use crate::results::Results;
+use crate::settings::MODEL;
 use crate::source::ClipSource;
 use crate::store::Store;
 use crate::study::Study;
@@ -44,11 +46,17 @@ impl StudyFolder {
     /// [`Error::Folder`] if another study is there; if it cannot be written.
     pub fn create(path: &Path, study: &Study, origin: &Path) -> Result<Self, Error> {
         let mut study = study.clone();
+        // Whatever folder the study was written in, here it must mean the same.
         for clip in &mut study.clips {
-            // Whatever folder the study was written in, here it must mean the same.
-            clip.path = ClipSource::parse(&clip.path, origin)?
-                .absolute()
-                .to_string();
+            let source = ClipSource::parse(&clip.path, origin)?;
+            clip.path = source.absolute().to_string();
+        }
+        study.model = study.model.map(|model| absolute_model(&model, origin));
+        for variant in &mut study.variants {
+            let named = variant.settings.get(MODEL).and_then(toml::Value::as_str);
+            if let Some(model) = named.map(|model| absolute_model(model, origin)) {
+                variant.settings.set(MODEL, model)?;
+            }
         }
         let folder = Self {
             path: path.to_owned(),
@@ -130,6 +138,18 @@ impl StudyFolder {
     }
 }
 
+/// A model's folder as an absolute path; the built-in model has none.
+fn absolute_model(model: &str, origin: &Path) -> String {
+    if model == BUILT_IN_MODEL {
+        return model.into();
+    }
+    let path = origin.join(model);
+    std::path::absolute(&path)
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
+
 /// The generated clip of a cell, in the study's folder.
 pub(crate) fn clip_file(key: &str) -> PathBuf {
     Path::new("clips").join(format!("{}.mp4", short(key)))
@@ -166,10 +186,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("study");
         assert!(StudyFolder::open(&path).is_err());
-        let text = "[study]\nclips = [\"car.mp4\"]\nprompts = [\"a bus\"]\nseeds = [0]\n";
+        let text = "[study]\nclips = [\"car.mp4\"]\nprompts = [\"a bus\"]\nseeds = [0]\nmodel = \"sprites\"\n\
+                    [[variant]]\nname = \"larger\"\nmodel = \"models/large\"\n";
         let study = Study::parse("study", text).unwrap();
         let created = StudyFolder::create(&path, &study, Path::new("/clips")).unwrap();
-        assert_eq!(created.study().unwrap().clips[0].path, "/clips/car.mp4");
+        let there = created.study().unwrap();
+        assert_eq!(there.clips[0].path, "/clips/car.mp4");
+        assert_eq!(there.model.as_deref(), Some("sprites"));
+        let model = there.variants[0]
+            .settings
+            .get(MODEL)
+            .and_then(toml::Value::as_str);
+        assert_eq!(model, Some("/clips/models/large"));
         StudyFolder::create(&path, &study, Path::new("/clips")).unwrap();
         let other = Study {
             seeds: vec![1],

@@ -4,8 +4,9 @@
 //! and never guesses: what it cannot map stays visible. [`Study`] is the result as a file that people can check
 //! and change, and [`explain()`] tells what was understood.
 //!
-//! What a study gave are [`Results`]. [`Analysis`] says what they show and no more, [`export`] writes them for other
-//! programs, and [`voting`] asks people.
+//! A study is run in a folder of its own ([`StudyFolder`], [`runner::run`]), cell by cell, by as many processes as one
+//! likes. What it gave are [`Results`]. [`Analysis`] says what they show and no more, [`write_report()`] shows it, [`export`] writes
+//! it for other programs, and [`voting`] asks people.
 //!
 //! ```
 //! use kinvert_study::{Form, Plan, Study, explain, resolve};

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::folder::{StudyFolder, reference_file};
 use crate::models::{BUILT_IN_MODEL, Models};
 use crate::results::{Difference, Reference, RunVariant};
-use crate::settings::Settings;
+use crate::settings::{MODEL, Settings};
 use crate::source::ClipSource;
 use crate::store::{CellRow, MotionRow};
 use crate::study::{BASELINE, Keep, Study};
@@ -90,7 +90,7 @@ impl Matrix {
         let mut names = vec![main.to_owned()];
         let (baseline, of_baseline) = (variants[0].settings.clone(), id.clone());
         for variant in &study.variants {
-            let name = match variant.settings.get("model").and_then(toml::Value::as_str) {
+            let name = match variant.settings.get(MODEL).and_then(toml::Value::as_str) {
                 Some(name) => name.to_owned(),
                 None => main.to_owned(),
             };

@@ -16,7 +16,7 @@ use crate::node::{Content, Node};
 use crate::spelling::did_you_mean;
 
 /// The model, which is no setting of the method and may differ all the same.
-const MODEL: &str = "model";
+pub(crate) const MODEL: &str = "model";
 
 /// Fields of the method that belong to the study.
 const OF_THE_STUDY: [&str; 2] = ["inversion.seed", "generation.size"];

@@ -80,7 +80,7 @@ impl ClipSource {
     }
 
     /// The source with an absolute path, which means the same from any folder.
-    pub(crate) fn absolute(self) -> Self {
+    pub fn absolute(self) -> Self {
         match self {
             Self::File(path) => Self::File(std::path::absolute(&path).unwrap_or(path)),
             scene @ Self::Scene(..) => scene,

@@ -12,7 +12,7 @@ use crate::input;
 use crate::node::{Content, Fields, Node};
 use crate::plan::{Action, Plan};
 use crate::resolve::{Resolution, Unresolved};
-use crate::settings::Settings;
+use crate::settings::{MODEL, Settings};
 use crate::spelling::did_you_mean;
 
 /// The measures that plans ask for, as they are named in results.
@@ -394,7 +394,7 @@ fn study(document: Node, faults: &mut Faults) -> Study {
 
     let method = fields.take("method").map(|node| {
         let settings = Settings::of_fields(Fields::of(node, "`method`", faults).rest(), faults);
-        if settings.get("model").is_some() {
+        if settings.get(MODEL).is_some() {
             faults.push(fields.at, "`method` has a `model`, expected it in `study`");
         }
         settings

@@ -1,7 +1,9 @@
 //! `kinvert study compile`: from a plan to a study.
 
 use std::fmt::Write;
+use std::path::Path;
 
+use kinvert_study::source::ClipSource;
 use kinvert_study::study::Clip;
 use kinvert_study::{Document, Plan, Resolution, Study, explain, resolve};
 use serde::Serialize;
@@ -59,13 +61,17 @@ pub fn compiled(
         resolution.strict()?;
     }
     let mut study = Study::compile(plan, &resolution, name, bytes);
+    // Arguments are relative to where the program was started, and a study's paths to its file.
     let model = session.model_folder();
+    let model = model.map(|folder| std::path::absolute(folder).unwrap_or(folder.to_owned()));
     study.model = model.map(|folder| folder.display().to_string());
-    let clip = |path: &String| Clip {
-        path: path.clone(),
-        caption: None,
-    };
-    study.clips = contents.clip.iter().map(clip).collect();
+    for name in &contents.clip {
+        let source = ClipSource::parse(name, Path::new(""))?;
+        study.clips.push(Clip {
+            path: source.absolute().to_string(),
+            caption: None,
+        });
+    }
     study.prompts.clone_from(&contents.prompt);
     if let Some(seeds) = &contents.seeds {
         let seed = |seed: &u64| {
