@@ -164,7 +164,7 @@ pub(super) const AXES: [Axis; 13] = [
             ("mv", 1),
             ("window", 2),
         ],
-        anchors: &["debias", "mv", "motion", "inference"],
+        anchors: &["debias", "mv", "motion", "inference", "frame", "adjacent"],
         settings: &[
             Setting {
                 name: "difference to the previous frame",

@@ -237,7 +237,7 @@ const NEUTRAL: &str = "\
     along across over between among channel axis axes tensor matri* vector space module block self \
     attention transformer network unet u net model video diffusion learned learnable trainable equation \
     eq s e g i t m f x h w n component part type kind form appearance static information computation \
-    compute* calculat* process* applied apply* perform* employ* value feature input hidden state \
+    compute* calculat* process* applied apply* perform* employ* followed then value feature input hidden state \
     activation spatiotemporal global local structure customiz* entire* whole set number size length \
     when where at from if during then have has having take taking integrat* inject* incorporat* insert* \
     fus* fusion modulat* combin* representation content level stage position location pixel procedure \

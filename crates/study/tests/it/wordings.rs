@@ -523,3 +523,20 @@ fn the_report_shows_control_characters_and_does_not_send_them() {
         "{report:?}"
     );
 }
+
+#[test]
+fn a_part_about_frames_names_no_embedding() {
+    let windows = "Difference between adjacent frames";
+    check_wish(
+        windows,
+        "difference over 2 frames",
+        &["difference over 2 frames"],
+    );
+    check_wish(windows, "3-frame difference", &["difference over 3 frames"]);
+    check_wish(windows, "5-frame window", &["difference over 5 frames"]);
+    check_wish(
+        "Additive integration of the motion embeddings",
+        "concatenation along the channel dimension followed by a linear projection",
+        &["integration concat"],
+    );
+}
