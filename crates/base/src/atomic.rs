@@ -4,6 +4,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+/// What names of files begin with that are not written to their end yet. A process that is killed leaves one behind.
+pub const UNFINISHED: &str = ".kinvert-";
+
 /// Writes `bytes` to `path` under a temporary name in the same folder, syncs, and renames, so that an
 /// existing file is never lost to a crash or a full disk.
 ///
@@ -41,7 +44,7 @@ fn write_through(target: &Path, bytes: &[u8]) -> io::Result<()> {
 /// temporary file.
 fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".kinvert-");
+    builder.prefix(UNFINISHED);
     #[cfg(unix)]
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666); // less the umask
     #[cfg(unix)]

@@ -4,5 +4,5 @@
 mod atomic;
 mod progress;
 
-pub use atomic::write_file;
+pub use atomic::{UNFINISHED, write_file};
 pub use progress::{Progress, Quiet};

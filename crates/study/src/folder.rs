@@ -125,6 +125,19 @@ impl StudyFolder {
         self.path.join("workers")
     }
 
+    /// Files that are being written, or were when their process was killed.
+    pub(crate) fn unfinished_files(&self) -> Vec<PathBuf> {
+        let folders = ["clips", "motions"].map(|name| std::fs::read_dir(self.path.join(name)));
+        let entries = folders.into_iter().flatten().flatten().flatten();
+        entries
+            .filter(|entry| {
+                let name = entry.file_name();
+                name.to_string_lossy().starts_with(kinvert_base::UNFINISHED)
+            })
+            .map(|entry| entry.path())
+            .collect()
+    }
+
     /// The learned motion of a key.
     pub(crate) fn motion_file(&self, key: &str) -> PathBuf {
         self.path

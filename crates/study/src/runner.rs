@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const SHOW_EVERY: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Age of an unfinished file that nobody can still be writing.
+const SURELY_LEFT: Duration = Duration::from_secs(600);
+
 /// Each job has a model of its own, and memory has its bounds.
 const MAX_JOBS: usize = 8;
 
@@ -111,6 +114,7 @@ pub fn run(
 
     let worker = Worker::enter(&mut store, &folder.locks())?;
     store.take_back(&folder.locks())?;
+    clear_away(folder, &store)?;
     let shared = Shared {
         folder,
         matrix: &matrix,
@@ -327,6 +331,22 @@ fn detail(cells: Counts, motions: Counts) -> String {
         detail += &format!(", {} failed", cells.failed);
     }
     detail
+}
+
+/// Removes what processes left that were killed: the state of learning of motions that are done, and files that were
+/// not written to their end. What cannot be removed only takes space.
+fn clear_away(folder: &StudyFolder, store: &Store) -> Result<(), Error> {
+    for key in store.finished()? {
+        crate::work::remove_folder(&folder.workspace(&key));
+    }
+    for unfinished in folder.unfinished_files() {
+        let age = unfinished.metadata().and_then(|file| file.modified());
+        let is_old = age.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > SURELY_LEFT));
+        if is_old {
+            let _ = std::fs::remove_file(unfinished);
+        }
+    }
+    Ok(())
 }
 
 /// The frames of the clips, for the report.

@@ -280,7 +280,7 @@ fn make_folder_of(file: &Path) -> Result<(), Error> {
 }
 
 /// The state of learning is of no use any more; if it cannot be removed, it only takes space.
-fn remove_folder(folder: &Path) {
+pub(crate) fn remove_folder(folder: &Path) {
     if let Err(error) = std::fs::remove_dir_all(folder)
         && error.kind() != std::io::ErrorKind::NotFound
     {

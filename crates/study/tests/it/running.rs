@@ -491,3 +491,26 @@ fn every_axis_of_the_method_runs() {
         .count();
     assert_eq!(results.motions.len(), 1 + AXES.len() - learned_alike);
 }
+
+#[test]
+fn what_killed_processes_left_is_cleared_away() {
+    let lab = Lab::new(TINY);
+    lab.run();
+    let motions = std::fs::read_dir(lab.path().join("motions")).unwrap();
+    let motion = motions.flatten().next().unwrap().file_name();
+    let key = motion.to_str().unwrap().split('.').next().unwrap();
+    let work = lab.path().join("work").join(key);
+    std::fs::create_dir_all(&work).unwrap();
+    std::fs::write(work.join("checkpoint.safetensors"), "of no use").unwrap();
+    let [old, new] =
+        [".kinvert-old", ".kinvert-new"].map(|name| lab.path().join("clips").join(name));
+    std::fs::write(&new, "half of it").unwrap();
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    std::fs::File::create(&old)
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
+    lab.run();
+    assert!(!work.exists() && !old.exists());
+    assert!(new.exists(), "somebody may still be writing it");
+}
