@@ -34,7 +34,9 @@ pub enum StudyCommand {
     Compile(CompileArgs),
     Run(RunArgs),
     Report(ReportArgs),
+    /// Tell how far a study is, and what failed
     Status(FolderArgs),
+    /// List the variants of a study with the settings that differ from the method
     List(FolderArgs),
     Rerun(RerunArgs),
     Export(ExportArgs),
