@@ -2,7 +2,7 @@
 
 use kinvert_study::resolve::Unresolved;
 use kinvert_study::study::{Clip, Keep, METRICS, Provenance, Stub, Study, Variant, Words};
-use kinvert_study::{Action, Settings, resolve};
+use kinvert_study::{Action, Plan, Settings, resolve};
 use proptest::prelude::*;
 
 use crate::fixture;
@@ -213,4 +213,22 @@ proptest! {
         prop_assert_eq!(&read, &study);
         prop_assert_eq!(read.to_toml(), text);
     }
+}
+
+#[test]
+fn the_example_is_what_its_plan_compiles_to() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples/studies/motion-inversion");
+    let bytes = std::fs::read(folder.join("plan.md")).unwrap();
+    let plan = Plan::from_bytes("plan.md", &bytes, None).unwrap();
+    let resolution = resolve(&plan);
+    resolution.strict().unwrap();
+    let there = Study::read(&folder.join("study.toml")).unwrap();
+    let compiled = Study {
+        clips: there.clips.clone(),
+        prompts: there.prompts.clone(),
+        seeds: there.seeds.clone(),
+        ..Study::compile(&plan, &resolution, "plan.md", &bytes)
+    };
+    assert_eq!(compiled, there);
 }
