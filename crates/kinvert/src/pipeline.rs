@@ -34,7 +34,7 @@ use crate::projection::Projection;
 use crate::settings::{
     Contribution, GenerationSettings, InversionSettings, MotionKind, Recommendations,
 };
-use crate::workspace::Workspace;
+use crate::workspace::{INVERTED_LATENTS, LATENTS, Workspace};
 use kinvert_base::Progress;
 
 /// Frames that the autoencoder works on at a time, so that its memory does not grow with the clip.
@@ -392,7 +392,7 @@ impl<B: TrackingBackend> Pipeline<B> {
         let shape = [1, self.unet_config.in_channels, clip.len(), height, width];
         let latents = cached(
             workspace.as_ref(),
-            ("latents", &latents_key),
+            (LATENTS, &latents_key),
             shape,
             &self.device,
             || self.encode_clip(clip, progress),
@@ -400,7 +400,7 @@ impl<B: TrackingBackend> Pipeline<B> {
         let inverted_key = fingerprint(&(&latents_key, settings.ddim_inversion_steps));
         let inverted = cached(
             workspace.as_ref(),
-            ("inverted_latents", &inverted_key),
+            (INVERTED_LATENTS, &inverted_key),
             shape,
             &self.device,
             || self.ddim_inversion(latents.clone(), settings.ddim_inversion_steps, progress),

@@ -15,6 +15,32 @@ pub struct Workspace {
     folder: PathBuf,
 }
 
+/// Arrays that depend on a clip and not on how its motion is learned.
+pub(crate) const LATENTS: &str = "latents";
+pub(crate) const INVERTED_LATENTS: &str = "inverted_latents";
+
+/// Copies what is known of a clip from one workspace to another, as far as it is there: whoever learns its motion
+/// in several ways computes it once. What belongs to another clip or model is not taken for this one's.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read or written.
+pub fn share_latents(from: &Path, to: &Path) -> Result<(), Error> {
+    for name in [LATENTS, INVERTED_LATENTS] {
+        let [from, to] = [from, to].map(|folder| folder.join(format!("{name}.safetensors")));
+        match std::fs::read(&from) {
+            Ok(bytes) => {
+                if let Some(folder) = to.parent() {
+                    std::fs::create_dir_all(folder).map_err(Error::writing(folder))?;
+                }
+                write_file(&to, &bytes)?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::reading(&from)(error)),
+        }
+    }
+    Ok(())
+}
+
 /// The entry of a file's header that holds its key.
 const KEY: &str = "kinvert.key";
 
@@ -70,5 +96,31 @@ impl Workspace {
 
     fn file(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.safetensors"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latents_are_shared_and_keep_their_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
+        share_latents(&one, &other).unwrap(); // of nothing comes nothing
+        assert!(!other.exists());
+        let array = Array {
+            shape: vec![1, 2],
+            values: vec![0.5, -1.25],
+        };
+        Workspace::open(&one)
+            .unwrap()
+            .save(LATENTS, "a clip", &array)
+            .unwrap();
+        share_latents(&one, &other).unwrap();
+        let other = Workspace::open(&other).unwrap();
+        assert_eq!(other.load(LATENTS, "a clip"), Some(array));
+        assert_eq!(other.load(LATENTS, "another clip"), None);
+        assert_eq!(other.load(INVERTED_LATENTS, "a clip"), None);
     }
 }

@@ -145,9 +145,19 @@ impl StudyFolder {
             .join(format!("{}.motion.safetensors", short(key)))
     }
 
+    /// Where latents of a reference are kept while its motions are learned.
+    pub(crate) fn latents(&self, sha256: &str) -> PathBuf {
+        self.work().join(format!("clip-{}", short(sha256)))
+    }
+
+    /// Everything that is of use while motions are learned, and of none afterwards.
+    pub(crate) fn work(&self) -> PathBuf {
+        self.path.join("work")
+    }
+
     /// Where the state of learning is kept for a key.
     pub(crate) fn workspace(&self, key: &str) -> PathBuf {
-        self.path.join("work").join(short(key))
+        self.work().join(short(key))
     }
 }
 

@@ -137,6 +137,7 @@ pub fn run(
         .lock()
         .map_or(None, |mut failure| failure.take());
     store.leave(worker)?;
+    clear_away(folder, &store)?;
     if let Some(failure) = failure {
         return Err(failure);
     }
@@ -333,9 +334,14 @@ fn detail(cells: Counts, motions: Counts) -> String {
     detail
 }
 
-/// Removes what processes left that were killed: the state of learning of motions that are done, and files that were
-/// not written to their end. What cannot be removed only takes space.
+/// Removes what is of no use any more: the state of learning of motions that are done, latents of clips whose motions all
+/// are, and files that were not written to their end because their process was killed. What cannot be removed only takes
+/// space.
 fn clear_away(folder: &StudyFolder, store: &Store) -> Result<(), Error> {
+    let [_, motions] = store.counts()?;
+    if motions.done + motions.failed == motions.all {
+        crate::work::remove_folder(&folder.work());
+    }
     for key in store.finished()? {
         crate::work::remove_folder(&folder.workspace(&key));
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
+use kinvert::workspace::share_latents;
 use kinvert::{Clip, Motion};
 use kinvert_base::Progress;
 use kinvert_metrics::evaluate::{Evaluator, Subject};
@@ -80,15 +81,19 @@ impl<'a> Hands<'a> {
         let model = self.models.get(&matrix.models[variant]);
         let model = model.map_err(Failure::of)?;
         let caption = &matrix.references[index].caption;
+        let latents = self.shared.folder.latents(&matrix.references[index].sha256);
         let motion = guarded(|| {
             let clip = &matrix.clips[index];
-            Ok(model.invert(
+            share_latents(&latents, &workspace)?;
+            let motion = model.invert(
                 clip,
                 caption,
                 &settings.inversion,
                 Some(&workspace),
                 &mut progress,
-            )?)
+            )?;
+            share_latents(&workspace, &latents)?;
+            Ok(motion)
         })?;
         let file = self.shared.folder.motion_file(&job.key);
         make_folder_of(&file).map_err(Failure::Everybody)?;
