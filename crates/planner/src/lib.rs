@@ -1,0 +1,25 @@
+//! Plans of ablations: made from a paper, and judged.
+//!
+//! A [`Paper`] is read from LaTeX sources, Markdown, plain text or PDF. A planner proposes ablations for it: a
+//! [`ChatModel`] that is asked in words, or the template that derives them from the method's own axes. Plans are those
+//! of [`kinvert_study`], which runs them. [`benchmark`] makes plans for many papers and measures how well they meet the
+//! ablations that people chose.
+
+pub mod benchmark;
+pub mod chat;
+mod error;
+pub mod paper;
+
+pub use chat::{ChatAnswer, ChatModel, ChatRequest, Usage, Watch};
+pub use error::Error;
+pub use paper::Paper;
+
+/// How the planner looks at a paper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It sees the paper up to its experiments, and plans the ablations that the authors should make.
+    Author,
+    /// It sees all of the paper, and plans the ablations that are missing.
+    Reviewer,
+}
