@@ -9,10 +9,12 @@ pub mod benchmark;
 pub mod chat;
 mod error;
 pub mod paper;
+mod planner;
 
 pub use chat::{ChatAnswer, ChatModel, ChatRequest, Usage, Watch};
 pub use error::Error;
 pub use paper::Paper;
+pub use planner::{Existing, Planner, Proposal};
 
 /// How the planner looks at a paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

@@ -3,6 +3,7 @@
 mod json_lines;
 mod markdown;
 mod toml_form;
+mod write;
 
 use std::{collections::HashMap, fmt, path::Path, str::FromStr};
 
