@@ -116,10 +116,10 @@ impl Reader {
         }
         match (self.open_field(), bullet) {
             (Some(field), Some(item)) if indent > field.indent => {
-                field.items.push(Node::text(at, plain(item)));
+                field.items.push(Node::text(at, decoded(plain(item))));
             }
             (Some(field), None) if !line.trim().is_empty() && indent > field.indent => {
-                field.append(line.trim());
+                field.append(&decoded(line.trim()));
             }
             _ => {}
         }
@@ -155,7 +155,7 @@ impl Reader {
                 at,
                 name,
                 indent,
-                inline: plain(inline).to_owned(),
+                inline: decoded(plain(inline)),
                 items: Vec::new(),
             });
         }
@@ -169,7 +169,7 @@ impl Reader {
                 at,
                 name: "name",
                 indent: 0,
-                inline: plain(&name).to_owned(),
+                inline: decoded(plain(&name)),
                 items: Vec::new(),
             }],
             open: true,
@@ -198,8 +198,8 @@ impl Reader {
             .filter(|line| !is_section_title(line))
             .collect();
         Draft {
-            title: self.title,
-            discussion: Some(before.join("\n").trim().to_owned()),
+            title: self.title.map(|title| decoded(&title)),
+            discussion: Some(decoded(before.join("\n").trim())),
             ablations: self.ablations.into_iter().map(|a| a.node(faults)).collect(),
         }
     }
@@ -273,7 +273,12 @@ fn heading(line: &str) -> Option<(usize, String)> {
     let trimmed = line.trim();
     let level = trimmed.bytes().take_while(|byte| *byte == b'#').count();
     if (1..=6).contains(&level) && trimmed[level..].starts_with([' ', '\t']) {
-        let text = trimmed[level..].trim().trim_end_matches('#').trim();
+        let text = trimmed[level..].trim();
+        let open = text.trim_end_matches('#');
+        let text = match open.is_empty() || open.ends_with([' ', '\t']) {
+            true => open.trim_end(), // a heading may be closed as it was opened
+            false => text,
+        };
         return Some((level, plain(text).to_owned()));
     }
     let element = trimmed
@@ -342,7 +347,7 @@ fn field_name(label: &str) -> Option<&'static str> {
 }
 
 /// A text without marks around the whole of it.
-fn plain(text: &str) -> &str {
+pub(super) fn plain(text: &str) -> &str {
     let text = text.trim();
     for mark in ["**", "__", "`"] {
         if let Some(inside) = text
@@ -354,6 +359,53 @@ fn plain(text: &str) -> &str {
         }
     }
     text
+}
+
+/// What a line of a text is to this reader.
+pub(super) enum Line {
+    /// A line of text.
+    Text,
+    /// Something that it would take for a part of the layout, or skip.
+    Layout,
+}
+
+/// What a line of a discussion would be read as if it were written as it is.
+pub(super) fn line(line: &str) -> Line {
+    let is_field = bullet(line)
+        .and_then(labelled)
+        .is_some_and(|(label, _)| field_name(label).is_some());
+    match heading(line).is_some() || is_field || is_section_title(line) || super::is_toml(line) {
+        true => Line::Layout,
+        false => Line::Text,
+    }
+}
+
+/// A text with the characters that its entities stand for. Names are those that XML knows.
+fn decoded(text: &str) -> String {
+    let mut decoded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('&') {
+        decoded.push_str(before);
+        let entity = after.split_once(';').and_then(|(name, after)| {
+            let char = match name {
+                "amp" => '&',
+                "lt" => '<',
+                "gt" => '>',
+                "quot" => '"',
+                "apos" => '\'',
+                _ => name
+                    .strip_prefix('#')?
+                    .parse()
+                    .ok()
+                    .and_then(char::from_u32)?,
+            };
+            (!char.is_control()).then_some((char, after))
+        });
+        let (char, after) = entity.unwrap_or(('&', after));
+        decoded.push(char);
+        rest = after;
+    }
+    decoded + rest
 }
 
 /// Titles of the sections of a published trajectory.

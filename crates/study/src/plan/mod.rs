@@ -13,6 +13,8 @@ use crate::input;
 use crate::node::{Content, Fields, Node};
 use crate::settings::Settings;
 
+pub use write::{markdown_block, markdown_line};
+
 /// Bounds on what a plan may hold: far beyond what anybody would run.
 const MAX_ABLATIONS: usize = 10_000;
 const MAX_NAME_CHARS: usize = 500;
@@ -128,19 +130,21 @@ impl Form {
         if text.starts_with('{') || wrapped {
             return Self::JsonLines;
         }
-        let is_toml = |line: &str| {
-            let line = line.trim_start();
-            line.starts_with("[[ablation")
-                || ["title", "discussion"].iter().any(|key| {
-                    line.strip_prefix(key)
-                        .is_some_and(|rest| rest.trim_start().starts_with('='))
-                })
-        };
         if text.lines().any(is_toml) {
             return Self::Toml;
         }
         Self::Markdown
     }
+}
+
+/// Whether a line tells that a text is TOML.
+fn is_toml(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with("[[ablation")
+        || ["title", "discussion"].iter().any(|key| {
+            line.strip_prefix(key)
+                .is_some_and(|rest| rest.trim_start().starts_with('='))
+        })
 }
 
 impl FromStr for Form {

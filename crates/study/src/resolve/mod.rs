@@ -8,6 +8,7 @@ mod axes;
 mod metrics;
 mod parts;
 mod read;
+mod standard;
 mod words;
 
 use std::fmt;
@@ -17,6 +18,8 @@ use crate::plan::{Ablation, Action, Plan};
 use crate::settings::Settings;
 
 use read::{Context, Found};
+
+pub use standard::{Standard, axis_of_sentence, standard_ablations};
 
 /// Unresolved wishes that an error lists; the rest are counted.
 const MAX_LISTED: usize = 20;
