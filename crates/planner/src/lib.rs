@@ -5,16 +5,26 @@
 //! of [`kinvert_study`], which runs them. [`benchmark`] makes plans for many papers and measures how well they meet the
 //! ablations that people chose.
 
+mod answer;
 pub mod benchmark;
 pub mod chat;
 mod error;
+mod findings;
+mod language_model;
+pub mod page;
 pub mod paper;
 mod planner;
+mod prompts;
+mod quoted;
+mod template;
 
 pub use chat::{ChatAnswer, ChatModel, ChatRequest, Usage, Watch};
 pub use error::Error;
+pub use findings::Findings;
+pub use language_model::{LanguageModel, PlanningOptions};
 pub use paper::Paper;
 pub use planner::{Existing, Planner, Proposal};
+pub use template::Template;
 
 /// How the planner looks at a paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

@@ -1,5 +1,6 @@
 //! Language models that answer a conversation.
 
+use std::fmt;
 use std::iter::Sum;
 use std::ops::AddAssign;
 
@@ -110,5 +111,30 @@ impl Sum for Usage {
             all += usage;
             all
         })
+    }
+}
+
+impl fmt::Display for Usage {
+    /// `2 answers, 31200 tokens read, 2100 written, 0.12 USD`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count: u64| match count {
+            1 => "1 answer".to_owned(),
+            count => format!("{count} answers"),
+        };
+        write!(f, "{}", plural(self.answers))?;
+        if self.from_cache > 0 {
+            write!(f, " and {} from the cache", self.from_cache)?;
+        }
+        if self.answers > 0 {
+            let (input, output) = (self.input_tokens, self.output_tokens);
+            write!(f, ", {input} tokens read, {output} written")?;
+        }
+        if self.estimated > 0 {
+            write!(f, " (estimated for {})", plural(self.estimated))?;
+        }
+        match self.cost_usd {
+            Some(cost) => write!(f, ", {cost:.4} USD"),
+            None => Ok(()),
+        }
     }
 }

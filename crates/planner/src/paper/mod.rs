@@ -79,3 +79,20 @@ impl Paper {
 pub fn estimate_tokens(text: &str) -> usize {
     text.len().div_ceil(3)
 }
+
+/// stub
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SectionKind {
+    Ablation,
+    Other,
+}
+impl Paper {
+    pub fn kinds(&self) -> Vec<SectionKind> {
+        vec![SectionKind::Other; self.sections.len()]
+    }
+}
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.section)
+    }
+}
