@@ -120,12 +120,18 @@ fn hint(error: &anyhow::Error) -> Option<String> {
                 .downcast_ref::<kinvert_metrics::Error>()
                 .and_then(kinvert_metrics::Error::hint)
         };
+        let planner = || {
+            cause
+                .downcast_ref::<kinvert_planner::Error>()
+                .and_then(kinvert_planner::Error::hint)
+        };
         let study = || {
             cause
                 .downcast_ref::<kinvert_study::Error>()
                 .and_then(kinvert_study::Error::hint)
         };
         kinvert
+            .or_else(planner)
             .or_else(study)
             .or_else(video)
             .or_else(nets)
@@ -152,6 +158,7 @@ fn is_interruption(error: &anyhow::Error) -> bool {
                 Some(kinvert_metrics::Error::Cancelled)
             )
             || matches!(cause.downcast_ref(), Some(kinvert_study::Error::Cancelled))
+            || matches!(cause.downcast_ref(), Some(kinvert_planner::Error::Cancelled))
     })
 }
 
@@ -172,7 +179,11 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     };
     let metrics =
         |error: &kinvert_metrics::Error| matches!(error, kinvert_metrics::Error::Argument { .. });
+    let planner = |error: &kinvert_planner::Error| {
+        matches!(error, kinvert_planner::Error::Setting { .. })
+    };
     cause.is::<Usage>()
+        || cause.downcast_ref().is_some_and(planner)
         || cause.downcast_ref().is_some_and(kinvert)
         || cause.downcast_ref().is_some_and(diffusion)
         || cause.downcast_ref().is_some_and(video)

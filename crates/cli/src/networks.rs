@@ -64,7 +64,7 @@ fn cache(args: &NetworkArgs) -> Cache {
 }
 
 /// Where programs of this user keep what they can compute again.
-fn cache_folder() -> Option<PathBuf> {
+pub fn cache_folder() -> Option<PathBuf> {
     let folder = |variable| {
         std::env::var_os(variable)
             .filter(|value| !value.is_empty())

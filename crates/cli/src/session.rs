@@ -30,6 +30,11 @@ impl Session {
         self.global.device
     }
 
+    /// Whether the user wants no progress and no notes.
+    pub fn is_quiet(&self) -> bool {
+        self.global.quiet
+    }
+
     /// The folder of the model that the user chose; none for the built-in one.
     pub fn model_folder(&self) -> Option<&Path> {
         self.global.model.as_deref()

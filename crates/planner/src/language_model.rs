@@ -1,5 +1,7 @@
 //! Plans by a language model.
 
+use serde::Serialize;
+
 use crate::answer::{self, Answer};
 use crate::chat::{ChatModel, ChatRequest, Role, Turn, Usage, Watch};
 use crate::paper::{Cut, Paper, estimate_tokens};
@@ -50,7 +52,7 @@ pub struct LanguageModel<'a> {
 }
 
 /// What a model is asked, and what of the paper it does not see.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Asked {
     /// The conversation.
     pub request: ChatRequest,

@@ -10,7 +10,7 @@ pub mod benchmark;
 pub mod chat;
 mod error;
 mod findings;
-mod language_model;
+pub mod language_model;
 pub mod page;
 pub mod paper;
 mod planner;
@@ -24,7 +24,7 @@ pub use findings::Findings;
 pub use language_model::{LanguageModel, PlanningOptions};
 pub use paper::Paper;
 pub use planner::{Existing, Planner, Proposal};
-pub use template::Template;
+pub use template::{TEMPLATE, Template};
 
 /// How the planner looks at a paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

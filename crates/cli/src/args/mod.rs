@@ -1,6 +1,7 @@
 //! What may stand on the command line. Settings are optional here: what is absent comes from the model.
 
 pub mod evaluate;
+pub mod planner;
 pub mod study;
 pub mod tracks;
 pub mod votes;
@@ -73,6 +74,7 @@ pub enum Command {
     Import(ImportArgs),
     Inspect(InspectArgs),
     Models(ModelsArgs),
+    Planner(planner::PlannerArgs),
     Sprites(SpritesArgs),
     Study(study::StudyArgs),
     Tracks(tracks::TracksArgs),

@@ -6,6 +6,7 @@ pub mod import;
 pub mod inspect;
 pub mod invert;
 pub mod models;
+pub mod planner;
 pub mod sprites;
 pub mod study;
 pub mod tracks;

@@ -7,6 +7,8 @@ mod run;
 mod state;
 mod votes;
 
+pub use export::analysis;
+
 use crate::args::study::{StudyArgs, StudyCommand};
 use crate::session::Session;
 
