@@ -1,8 +1,7 @@
 //! The networks of the measures, as the arguments choose them.
 
-use std::path::PathBuf;
-
 use kinvert::Device;
+use kinvert_base::cache_folder;
 use kinvert_metrics::Tracker;
 use kinvert_metrics::cache::Cache;
 use kinvert_metrics::cotracker::CoTracker;
@@ -18,9 +17,6 @@ use crate::args::evaluate::{FeatureNetwork, NetworkArgs, TrackerArgs, TrackerNam
 const COTRACKER_WEIGHTS: &str = "scaled_offline.pth";
 const PYTORCH_FID_WEIGHTS: &str = "pt_inception-2015-12-05-6726825d.pth";
 const TORCH_FIDELITY_WEIGHTS: &str = "weights-inception-2015-12-05-6726825d.pth";
-
-/// Variable that names the folder of the cache.
-const CACHE_VARIABLE: &str = "KINVERT_CACHE";
 
 /// The evaluator with the networks that the user chose.
 pub fn evaluator(args: &NetworkArgs, device: Device) -> anyhow::Result<Evaluator> {
@@ -61,19 +57,4 @@ fn cache(args: &NetworkArgs) -> Cache {
         }
         _ => Cache::off(),
     }
-}
-
-/// Where programs of this user keep what they can compute again.
-pub fn cache_folder() -> Option<PathBuf> {
-    let folder = |variable| {
-        std::env::var_os(variable)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    folder(CACHE_VARIABLE).or_else(|| {
-        let caches = folder("XDG_CACHE_HOME")
-            .or_else(|| folder("LOCALAPPDATA"))
-            .or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
-        Some(caches.join("kinvert"))
-    })
 }

@@ -166,7 +166,7 @@ impl<'a> LanguageModel<'a> {
         let usage = [first.usage, second.usage].into_iter().sum();
         match answer::parse(&second.text, mode, count) {
             Ok(answer) => Ok((answer, usage)),
-            Err(faults) => Err(Error::Answer {
+            Err(faults) => Err(Error::Malformed {
                 model: self.model.name().to_owned(),
                 faults,
             }),

@@ -3,6 +3,10 @@
 //! A fixture is a folder or file below `tests/fixtures/` at the workspace root; its README tells where it
 //! comes from and how exactly it must be matched. This crate is a development dependency only: it panics
 //! on anything unexpected, as a test should.
+//!
+//! [`server`] is for what talks over a network.
+
+pub mod server;
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! Arguments of `kinvert planner`.
 
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -105,7 +105,7 @@ pub struct EndpointArgs {
     pub timeout: NonZeroU64,
     /// Tries before an answer is given up
     #[arg(long, value_name = "N", default_value = "5")]
-    pub attempts: NonZeroUsize,
+    pub attempts: NonZeroU32,
     /// Ask again what was answered before
     #[arg(long)]
     pub no_cache: bool,

@@ -1,4 +1,34 @@
 //! Language models that answer a conversation.
+//!
+//! A [`ChatModel`] is asked a [`ChatRequest`] and gives a [`ChatAnswer`]. [`Client`] asks any [`Endpoint`] that speaks
+//! the protocol of OpenAI's chat completions, [`Cached`] keeps the answers of any model.
+//!
+//! ```no_run
+//! use kinvert_planner::chat::{Cached, Client, ClientOptions, Endpoint};
+//!
+//! let variable = |name: &str| std::env::var(name).ok();
+//! let endpoint = Endpoint::resolve("ollama/llama3", None, &variable)?;
+//! let client = Client::new(endpoint, ClientOptions::default());
+//! let model = match kinvert_base::cache_folder() {
+//!     Some(folder) => Cached::in_folder(client, folder.join("answers")),
+//!     None => Cached::off(client),
+//! };
+//! # Ok::<(), kinvert_planner::Error>(())
+//! ```
+
+mod cache;
+mod client;
+mod endpoint;
+mod events;
+mod exchange;
+mod retry;
+mod wire;
+
+pub use cache::Cached;
+pub use client::{Client, ClientOptions, Prices};
+pub use endpoint::{Endpoint, KEY_VARIABLE, known_prefixes};
+pub use retry::{Clock, SystemClock};
+pub use wire::AnswerFault;
 
 use std::fmt;
 use std::iter::Sum;
@@ -12,6 +42,12 @@ use crate::Error;
 pub trait ChatModel: Sync {
     /// Its name, as the user gave it: `openai/gpt-…`.
     fn name(&self) -> &str;
+
+    /// What tells its answers from those of any other model: its name and, if it is asked over a network, where. Never
+    /// a key. Part of what answers are kept under.
+    fn identity(&self) -> String {
+        self.name().to_string()
+    }
 
     /// Answers. Blocks until the answer is whole; failures that may pass are tried again.
     ///

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kinvert_base::cache_folder;
 use kinvert_planner::chat::{Cached, Client, ClientOptions, Endpoint, Prices};
 use kinvert_planner::{ChatModel, Findings, LanguageModel, Planner, PlanningOptions, Template};
 use kinvert_study::StudyFolder;
@@ -10,7 +11,6 @@ use kinvert_study::StudyFolder;
 use crate::args::planner::{EndpointArgs, PlanningArgs};
 use crate::commands::study::analysis;
 use crate::errors::Usage;
-use crate::networks::cache_folder;
 
 /// The name of the planner and of the judge that ask nobody.
 pub use kinvert_planner::TEMPLATE;
@@ -32,7 +32,7 @@ pub fn chat_model(name: &str, args: &EndpointArgs) -> anyhow::Result<Box<dyn Cha
     let variable = |name: &str| std::env::var(name).ok();
     let endpoint = Endpoint::resolve(name, args.base_url.as_deref(), &variable)?;
     let options = ClientOptions {
-        attempts: args.attempts,
+        attempts: args.attempts.get(),
         answer_timeout: Duration::from_secs(args.timeout.get()),
         prices: args.prices.map(|prices| Prices {
             input_per_million: prices.input,
@@ -41,10 +41,10 @@ pub fn chat_model(name: &str, args: &EndpointArgs) -> anyhow::Result<Box<dyn Cha
         ..ClientOptions::default()
     };
     let client = Client::new(endpoint, options);
-    Ok(match cache_folder().filter(|_| !args.no_cache) {
-        Some(folder) => Box::new(Cached::in_folder(client, folder.join(ANSWERS))),
-        None => Box::new(client),
-    })
+    Ok(Box::new(match cache_folder().filter(|_| !args.no_cache) {
+        Some(folder) => Cached::in_folder(client, folder.join(ANSWERS)),
+        None => Cached::off(client),
+    }))
 }
 
 /// What a language model is asked with.
