@@ -228,7 +228,10 @@ impl Client {
             advice: self.advice(head.status, &complaint),
         };
         match head.status {
-            400 | 422 => Failure::Complaint { error, complaint },
+            400 | 422 => Failure::Complaint {
+                error,
+                complaint: Box::new(complaint),
+            },
             status if retry::passes(status) && !complaint.is_of_quota() => Failure::Passing {
                 error,
                 asked: retry::asked_delay(head, self.clock.now()),
@@ -360,7 +363,10 @@ enum Failure {
         asked: Option<Duration>,
     },
     /// Ask without what the endpoint complains of, if it is something that can be left out.
-    Complaint { error: Error, complaint: Complaint },
+    Complaint {
+        error: Error,
+        complaint: Box<Complaint>,
+    },
 }
 
 impl Failure {

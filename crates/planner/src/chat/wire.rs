@@ -50,7 +50,10 @@ pub enum AnswerFault {
     #[error("the answer is empty, expected text")]
     Empty,
     /// It reached the bound on its tokens.
-    #[error("the answer is not whole: it reached its max tokens ({})", bound.map_or("the model's own".into(), |bound| bound.to_string()))]
+    #[error(
+        "the answer is not whole: it reached its max tokens ({})",
+        bound.map_or("the model's own".into(), |bound| bound.to_string())
+    )]
     Length {
         /// The bound that was asked for.
         bound: Option<u32>,

@@ -504,6 +504,25 @@ fn an_endpoint_that_is_not_there_is_tried_again() {
 }
 
 #[test]
+fn an_address_that_does_not_speak_tls_is_an_error() {
+    let server = ScriptedServer::start(|_| good());
+    let url = format!("https://{}/v1", server.address());
+    let endpoint = Endpoint::resolve("planner-1", Some(&url), &|_| None).unwrap();
+    let options = ClientOptions {
+        attempts: 1,
+        connect_timeout: Duration::from_millis(200),
+        ..ClientOptions::default()
+    };
+    let client = Client::new(endpoint, options);
+    let error = client
+        .complete(&request(), &Onlooker::default())
+        .unwrap_err();
+    let cause = error.source().unwrap().to_string();
+    assert!(cause.contains("no connection came about"), "{cause}");
+    assert!(server.requests().is_empty());
+}
+
+#[test]
 fn a_wish_to_stop_is_heard_while_the_endpoint_is_silent() {
     let silent = [Reply::silence(), stream().data(text_event("A pl")).hang()];
     for reply in silent {
