@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::chat::{AnswerFault, KEY_VARIABLE, known_prefixes};
+use crate::benchmark::RowFaults;
 
 /// Everything that this crate reports.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,38 @@ pub enum Error {
         /// What is set.
         field: &'static str,
         /// What was found and what was expected.
+        reason: String,
+    },
+    /// A file that holds no table, or one that is too large.
+    #[error("{path}: {reason}")]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// A table with rows that make no sense.
+    #[error("{path}: {} in the table:{faults}", .faults.summary())]
+    FaultyTable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and in which rows.
+        faults: RowFaults,
+    },
+    /// A folder that holds something else than it should, or lies elsewhere than it should.
+    #[error("{path}: {reason}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// A judge gave no valid answer, even after it was told what was wrong with its first.
+    #[error("judge `{judge}` gave no valid answer: {reason}")]
+    NoJudgement {
+        /// The judge.
+        judge: String,
+        /// What is wrong with its last answer.
         reason: String,
     },
     /// A prompt could not be made from its template.
@@ -135,6 +168,9 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// A statistic could not be computed.
+    #[error(transparent)]
+    Metrics(#[from] Box<kinvert_metrics::Error>),
     /// The user asked to stop.
     #[error("interrupted")]
     Cancelled,
@@ -143,6 +179,12 @@ pub enum Error {
 impl From<kinvert_study::Error> for Error {
     fn from(error: kinvert_study::Error) -> Self {
         Self::Study(Box::new(error)) // large beside the others
+    }
+}
+
+impl From<kinvert_metrics::Error> for Error {
+    fn from(error: kinvert_metrics::Error) -> Self {
+        Self::Metrics(Box::new(error)) // likewise
     }
 }
 
@@ -175,7 +217,6 @@ impl Error {
             Self::NothingOpen => Some(
                 "ask a language model with --model, or look at the paper in author mode".into(),
             ),
-            Self::Setting { .. } | Self::Prompt { .. } => None,
             Self::ModelName { .. } => Some(format!(
                 "known prefixes are {}; any other endpoint that speaks the protocol of OpenAI's chat completions is \
                  named with --base-url, such as http://127.0.0.1:8000/v1",
@@ -197,8 +238,36 @@ impl Error {
             }
             Self::Answer { fault, .. } => fault.hint(),
             Self::GaveUp { source, .. } => source.hint(),
-            Self::Cancelled => None,
+            Self::Metrics(error) => error.hint(),
+            Self::Table { .. } => {
+                Some("give a table as JSON Lines, a JSON array or Parquet".into())
+            }
+            Self::Folder { .. } => Some("choose another folder".into()),
+            Self::NoJudgement { .. } => Some(
+                "run it again to ask once more, or choose a judge that follows a form of answer"
+                    .into(),
+            ),
+            Self::FaultyTable { .. }
+            | Self::Setting { .. }
+            | Self::Prompt { .. }
+            | Self::Cancelled => None,
         }
+    }
+
+    pub(crate) fn table(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Table {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    /// An error if there are faults.
+    pub(crate) fn of_faults(path: &Path, faults: RowFaults) -> Result<(), Self> {
+        if faults.count() == 0 {
+            return Ok(());
+        }
+        let path = path.to_owned();
+        Err(Self::FaultyTable { path, faults })
     }
 
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {

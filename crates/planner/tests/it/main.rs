@@ -5,4 +5,7 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod benchmark;
 mod chat;
+mod judging;
+mod planning;

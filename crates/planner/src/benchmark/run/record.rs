@@ -1,0 +1,88 @@
+//! How a plan came about.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::PlanOptions;
+use crate::benchmark::digest::{hex, sha256};
+use crate::paper::Cut;
+use crate::{Existing, Mode, Paper, Planner, Proposal, Usage};
+
+/// How a plan came about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanRecord {
+    /// The paper.
+    pub id: String,
+    /// How the planner looked at it.
+    pub mode: Mode,
+    /// The name of the planner.
+    pub planner: String,
+    /// Most ablations that it was asked for.
+    pub count: usize,
+    /// SHA-256 of the paper as it was read.
+    pub paper_sha256: String,
+    /// The planner's reasoning.
+    pub discussion: Option<String>,
+    /// The ablations that it found in the paper.
+    pub existing: Vec<Existing>,
+    /// What of the paper it did not see.
+    pub cuts: Vec<CutRecord>,
+    /// What should be known about the plan, a sentence each.
+    pub notes: Vec<String>,
+    /// What it took.
+    pub usage: Usage,
+}
+
+/// A section that was cut or left out, in estimated tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutRecord {
+    /// Its title.
+    pub section: String,
+    /// Its length.
+    pub tokens: usize,
+    /// What is left of it.
+    pub kept: usize,
+}
+
+impl PlanRecord {
+    pub(super) fn new(
+        id: &str,
+        planner: &dyn Planner,
+        options: &PlanOptions,
+        paper_sha256: String,
+        proposal: Proposal,
+    ) -> Self {
+        let cut = |cut: Cut| CutRecord {
+            section: cut.section,
+            tokens: cut.tokens,
+            kept: cut.kept,
+        };
+        Self {
+            id: id.into(),
+            mode: options.mode,
+            planner: planner.name().into(),
+            count: options.count,
+            paper_sha256,
+            discussion: proposal.plan.discussion,
+            existing: proposal.existing,
+            cuts: proposal.cuts.into_iter().map(cut).collect(),
+            notes: proposal.notes,
+            usage: proposal.usage,
+        }
+    }
+}
+
+/// SHA-256 over everything that a planner may see of a paper.
+pub(super) fn paper_sha256(paper: &Paper) -> String {
+    let about = [&paper.title, &paper.abstract_text];
+    let mut texts: Vec<Cow<'_, str>> = (about.iter())
+        .map(|text| text.as_deref().unwrap_or_default().into())
+        .collect();
+    for section in &paper.sections {
+        texts.push(section.level.to_string().into());
+        texts.push(section.title.as_str().into());
+        texts.push(section.text.as_str().into());
+    }
+    hex(sha256(texts.iter().map(|text| &**text)))
+}
