@@ -20,6 +20,18 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A paper is not what it should be.
+    #[error("{path}: {found}, expected {expected}")]
+    Paper {
+        /// The file or the folder.
+        path: PathBuf,
+        /// What was found.
+        found: String,
+        /// What was expected.
+        expected: String,
+        /// What to do about it.
+        advice: String,
+    },
     /// A plan or a study cannot be read.
     #[error(transparent)]
     Study(#[from] Box<kinvert_study::Error>),
@@ -207,6 +219,7 @@ impl Error {
             Self::Io { .. } => {
                 Some("check the path, its permissions and the space left on the disk".into())
             }
+            Self::Paper { advice, .. } => Some(advice.clone()),
             Self::Study(error) => error.hint(),
             Self::Context { .. } => {
                 Some("use a model with a longer context, and say so with --context".into())

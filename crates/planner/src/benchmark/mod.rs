@@ -35,5 +35,5 @@ pub use majority::majority;
 pub use manifest::{Entry, Manifest, Source, Truth, TruthAblation};
 pub use outcome::Failure;
 pub use published::{Published, published};
-pub use run::{CutRecord, PLANS_FILE, PlanOptions, PlanRecord, PlanSummary, run};
+pub use run::{PLANS_FILE, PlanOptions, PlanRecord, PlanSummary, run};
 pub use scores::{Matches, ScoreMeans, Scores};

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use self::all_plans::AllPlans;
 use self::record::paper_sha256;
-pub use self::record::{CutRecord, PlanRecord};
+pub use self::record::PlanRecord;
 use super::each::each;
 use super::files;
 use super::manifest::{Entry, Manifest};

@@ -27,22 +27,11 @@ pub struct PlanRecord {
     /// The ablations that it found in the paper.
     pub existing: Vec<Existing>,
     /// What of the paper it did not see.
-    pub cuts: Vec<CutRecord>,
+    pub cuts: Vec<Cut>,
     /// What should be known about the plan, a sentence each.
     pub notes: Vec<String>,
     /// What it took.
     pub usage: Usage,
-}
-
-/// A section that was cut or left out, in estimated tokens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CutRecord {
-    /// Its title.
-    pub section: String,
-    /// Its length.
-    pub tokens: usize,
-    /// What is left of it.
-    pub kept: usize,
 }
 
 impl PlanRecord {
@@ -53,11 +42,6 @@ impl PlanRecord {
         paper_sha256: String,
         proposal: Proposal,
     ) -> Self {
-        let cut = |cut: Cut| CutRecord {
-            section: cut.section,
-            tokens: cut.tokens,
-            kept: cut.kept,
-        };
         Self {
             id: id.into(),
             mode: options.mode,
@@ -66,7 +50,7 @@ impl PlanRecord {
             paper_sha256,
             discussion: proposal.plan.discussion,
             existing: proposal.existing,
-            cuts: proposal.cuts.into_iter().map(cut).collect(),
+            cuts: proposal.cuts,
             notes: proposal.notes,
             usage: proposal.usage,
         }
