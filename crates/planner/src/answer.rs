@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use kinvert_study::{Action, Form, Plan};
 
-use crate::quoted::printable;
+use crate::clean::{clean, is_unclean};
 use crate::{Existing, Mode};
 
 /// What an answer says.
@@ -24,7 +24,7 @@ const MAX_TOLD: usize = 20;
 
 /// Reads an answer, or says everything that is wrong with it.
 pub(crate) fn parse(text: &str, mode: Mode, count: usize) -> Result<Answer, Vec<String>> {
-    let text = printable(after_thoughts(text));
+    let text = clean(after_thoughts(text));
     let mut faults = Vec::new();
     let mut take = |tag| element(&text, tag).map_err(|fault| faults.push(fault)).ok();
     let existing = match mode {
@@ -52,7 +52,7 @@ pub(crate) fn parse(text: &str, mode: Mode, count: usize) -> Result<Answer, Vec<
 }
 
 /// Some models think aloud first, and may write our tags there.
-fn after_thoughts(text: &str) -> &str {
+pub(crate) fn after_thoughts(text: &str) -> &str {
     let begins = text.trim_start().strip_prefix("<think>");
     match begins.and_then(|thoughts| thoughts.split_once("</think>")) {
         Some((_, answer)) => answer,
@@ -93,9 +93,9 @@ fn read_existing(lines: &str, faults: &mut Vec<String>) -> Vec<Existing> {
                 faults.push(format!("line {} of <existing>: `name` is empty", index + 1));
             }
             Ok(found) => existing.push(Existing {
-                name: printable(&found.name),
-                section: printable(&found.section),
-                quote: printable(&found.quote),
+                name: clean(&found.name),
+                section: clean(&found.section),
+                quote: clean(&found.quote),
             }),
             Err(error) => faults.push(format!("line {} of <existing>: {error}", index + 1)),
         }
@@ -132,7 +132,7 @@ fn read_plan(lines: &str, existing: &[Existing], faults: &mut Vec<String>) -> Op
         let texts = [name, &ablation.ablated_part].into_iter();
         let mut texts = texts.chain(&ablation.replacement).chain(&ablation.metrics);
         // JSON can write characters that were not there to be taken out before.
-        if texts.any(|text| printable(text) != *text) {
+        if texts.any(|text| is_unclean(text)) {
             faults.push(format!(
                 "{at} of <predictions>: a text with control characters"
             ));
@@ -275,7 +275,7 @@ Both embeddings are used.
     #[test]
     fn what_steers_a_terminal_does_not_come_through() {
         let answer = parse(&GOOD.replace("\"A\"", "\"A\u{1b}[2J\""), Mode::Reviewer, 5).unwrap();
-        assert_eq!(answer.plan.ablations[0].name, "A[2J");
+        assert_eq!(answer.plan.ablations[0].name, "A");
         let written = GOOD.replace("\"A\"", "\"A\\u001b[2J\"");
         refused(&written, Mode::Reviewer, "control characters");
         let written = GOOD.replace("Shape", "Sh\\u001bape");

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::chat::{AnswerFault, KEY_VARIABLE, known_prefixes};
 use crate::benchmark::RowFaults;
+use crate::chat::{AnswerFault, KEY_VARIABLE, known_prefixes};
 
 /// Everything that this crate reports.
 #[derive(Debug, thiserror::Error)]

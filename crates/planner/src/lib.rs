@@ -8,6 +8,7 @@
 mod answer;
 pub mod benchmark;
 pub mod chat;
+mod clean;
 mod error;
 mod findings;
 pub mod language_model;

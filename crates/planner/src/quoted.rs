@@ -1,45 +1,42 @@
-//! Texts of others, put where a language model reads them.
+//! Texts of others, put where a language model reads them: no tag of ours begins in them.
 
-/// Elements of prompts and answers: a text that is quoted within one must not be able to end it, or to look like another.
-const ELEMENTS: [&str; 9] = [
-    "paper",
-    "results",
-    "existing",
+/// Tags that prompts and answers are told apart by. Each begins with one of these words.
+const TAGS: [&str; 9] = [
+    "authors",
     "discussion",
-    "predictions",
+    "existing",
+    "paper",
     "plan",
-    "truth",
+    "predictions",
+    "results",
     "review",
     "think",
 ];
 
-/// The text with every tag of ours made unlike one: `</paper>` becomes `< /paper>`.
+/// A text in which no tag of ours begins: `</paper>` becomes `&lt;/paper>`.
 pub(crate) fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('<') {
-        quoted.push_str(before);
-        quoted.push('<');
-        let name = after.trim_start_matches([' ', '\t', '\n', '/']);
-        let is_ours = ELEMENTS.iter().any(|element| {
-            name.get(..element.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(element))
-        });
-        if is_ours {
-            quoted.push(' ');
-        }
-        rest = after;
-    }
-    quoted + rest
+    without_tags(text, "&lt;")
 }
 
-/// The text without characters that command terminals or reorder what people see; tabs and line ends stay.
-pub(crate) fn printable(text: &str) -> String {
-    let steers = |char: char| {
-        (char.is_control() && char != '\n' && char != '\t')
-            || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
-    };
-    text.chars().filter(|char| !steers(*char)).collect()
+/// JSON in which no tag of ours begins; it means the same.
+pub(crate) fn quoted_json(json: &str) -> String {
+    without_tags(json, "\\u003c")
+}
+
+/// Replaces each `<` that one of our tags might begin with, however it is spaced or written.
+fn without_tags(text: &str, replacement: &str) -> String {
+    let mut pieces = text.split('<');
+    let mut safe = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let word = piece.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '>');
+        let is_tag = TAGS.iter().any(|tag| {
+            word.get(..tag.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(tag))
+        });
+        safe.push_str(if is_tag { replacement } else { "<" });
+        safe.push_str(piece);
+    }
+    safe
 }
 
 #[cfg(test)]
@@ -47,18 +44,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quoted_text_holds_no_tag_of_ours() {
-        for text in ["</paper>", "< / PAPER >", "<predictions>", "<</paper>"] {
-            let quoted = quoted(&format!("a {text} b < c <b>"));
-            assert!(quoted.contains("< "), "{quoted}");
-            assert!(!quoted.to_lowercase().contains("</paper>"), "{quoted}");
-            assert!(!quoted.contains("<predictions>"), "{quoted}");
-            assert!(quoted.ends_with("b < c <b>"), "{quoted}");
+    fn no_tag_of_ours_is_left() {
+        for hostile in [
+            "</plan>",
+            "< / PLAN >",
+            "<plan x=1>",
+            "</\u{200b}reviews>",
+            "<\n/authors_ablations>",
+        ] {
+            let expected = hostile.replacen('<', "&lt;", 1);
+            assert_eq!(quoted(hostile), expected, "{hostile}");
         }
+        for harmless in ["a < b", "x<y, 1<2", "<em>", "a << plan", "<"] {
+            let expected = harmless.replace("< plan", "&lt; plan");
+            assert_eq!(quoted(harmless), expected);
+        }
+        assert_eq!(quoted("<<plan>"), "<&lt;plan>");
     }
 
     #[test]
-    fn what_steers_terminals_is_taken_out() {
-        assert_eq!(printable("a\u{1b}[31mb\u{7}\u{202e}c\n\td"), "a[31mbc\n\td");
+    fn json_means_the_same() {
+        let line = serde_json::json!({"name": "</plan> a < b \\<plan"}).to_string();
+        let safe = quoted_json(&line);
+        assert!(!safe.contains("</plan") && !safe.contains("<plan"));
+        let again: serde_json::Value = serde_json::from_str(&safe).unwrap();
+        assert_eq!(again["name"], "</plan> a < b \\<plan");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kinvert_study::resolve::{Standard, axis_of_sentence, standard_ablations};
-use kinvert_study::{Plan, Settings, resolve};
+use kinvert_study::{Ablation, Plan, Settings, resolve};
 
 use crate::chat::{Usage, Watch};
 use crate::language_model::check_count;
@@ -34,7 +34,7 @@ impl Template {
             return Some(standard);
         };
         let is_open = |standard: &Standard| {
-            let asked = settings_of(standard);
+            let asked = settings_of(&standard.ablation);
             asked.iter().any(|settings| !findings.has_run(settings))
         };
         let one = |instead: &String| {
@@ -112,12 +112,12 @@ impl Planner for Template {
     }
 }
 
-/// What an ablation asks to run.
-fn settings_of(standard: &Standard) -> Vec<Settings> {
+/// What an ablation asks to run, as far as it is understood.
+pub(crate) fn settings_of(ablation: &Ablation) -> Vec<Settings> {
     let plan = Plan {
         title: None,
         discussion: None,
-        ablations: vec![standard.ablation.clone()],
+        ablations: vec![ablation.clone()],
     };
     let resolution = resolve(&plan);
     let variants = resolution

@@ -1,6 +1,6 @@
-//! A language model that says which ablations of the truth a plan meets.
+//! Who says which ablations of the truth a plan meets.
 //!
-//! It is asked once for each paper, and once more if its answer cannot be read. The entries of both sides stand in an
+//! A language model is asked once for each paper, and once more if its answer cannot be read. The entries of both sides stand in an
 //! order that is drawn from the paper's id and the judge's sample: no order is preferred on average over papers, and the
 //! same question is asked again the same way.
 
@@ -16,10 +16,30 @@ use super::manifest::Truth;
 use crate::chat::{Role, Turn};
 use crate::{ChatModel, ChatRequest, Error, Usage, Watch};
 
-/// One judge: a model, and which of its samples it is. The same model may judge several times; each sample sees the
-/// entries in another order.
+/// Somebody who says which ablations of the truth a plan meets. Questions may come from several threads at once.
+pub trait Judge: Sync {
+    /// The judge's name.
+    fn name(&self) -> JudgeName;
+
+    /// Most tokens of a paper's text that the judge reads beside reviews.
+    fn paper_tokens(&self) -> usize;
+
+    /// Everything that decides the judgement, as text: the same question is not asked again.
+    ///
+    /// # Errors
+    /// If it cannot be asked.
+    fn question(&self, case: &Case<'_>) -> Result<String, Error>;
+
+    /// Judges a plan. A plan without entries and a truth without ablations match nothing; then nobody is asked.
+    ///
+    /// # Errors
+    /// If no judgement could be made, or the user asked to stop.
+    fn judge(&self, case: &Case<'_>, watch: &dyn Watch) -> Result<Judgement, Error>;
+}
+
+/// A [`Judge`] that asks a language model.
 #[derive(Clone, Copy)]
-pub struct Judge<'a> {
+pub struct LanguageModelJudge<'a> {
     model: &'a dyn ChatModel,
     sample: usize,
     settings: JudgeSettings,
@@ -86,8 +106,8 @@ pub struct JudgeName {
     pub sample: usize,
 }
 
-impl<'a> Judge<'a> {
-    /// A judge.
+impl<'a> LanguageModelJudge<'a> {
+    /// A judge. The same model may judge several times; each `sample` sees the entries in another order.
     pub fn new(model: &'a dyn ChatModel, sample: usize, settings: JudgeSettings) -> Self {
         Self {
             model,
@@ -96,26 +116,39 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Its name.
-    pub fn name(&self) -> JudgeName {
+    /// What the judge is asked first.
+    fn request(&self, case: &Case<'_>) -> Result<ChatRequest, Error> {
+        Ok(ChatRequest {
+            system: prompt::system()?,
+            turns: vec![turn(Role::User, prompt::user(case, self.sample)?)],
+            temperature: self.settings.temperature,
+            max_output_tokens: self.settings.max_output_tokens,
+        })
+    }
+}
+
+impl Judge for LanguageModelJudge<'_> {
+    fn name(&self) -> JudgeName {
         JudgeName {
             model: self.model.name().into(),
             sample: self.sample,
         }
     }
 
-    /// Judges a plan. A plan without entries and a truth without ablations match nothing; then nobody is asked.
-    ///
+    fn paper_tokens(&self) -> usize {
+        self.settings.paper_tokens
+    }
+
+    fn question(&self, case: &Case<'_>) -> Result<String, Error> {
+        let question = (self.name(), self.request(case)?);
+        Ok(serde_json::to_string(&question).unwrap_or_default()) // cannot fail: texts and numbers
+    }
+
     /// # Errors
     /// [`Error::NoJudgement`] if neither answer can be read; those of the model.
-    pub fn judge(&self, case: &Case<'_>, watch: &dyn Watch) -> Result<Judgement, Error> {
-        if case.plan.is_empty() || case.truth.count() == 0 {
-            return Ok(Judgement {
-                labels: no_match(case),
-                discussion: String::new(),
-                notes: Vec::new(),
-                usage: Usage::default(),
-            });
+    fn judge(&self, case: &Case<'_>, watch: &dyn Watch) -> Result<Judgement, Error> {
+        if case.is_empty() {
+            return Ok(Judgement::of_labels(no_match(case)));
         }
         let mut request = self.request(case)?;
         let first = self.model.complete(&request, watch)?;
@@ -124,10 +157,10 @@ impl<'a> Judge<'a> {
             Ok(answer) => answer,
             Err(reason) => {
                 watch.note(&format!("{}: asked again, because {reason}", case.id));
-                request.turns.push(turn(Role::Assistant, first.text));
+                let repair = prompt::repair(&reason)?;
                 request
                     .turns
-                    .push(turn(Role::User, prompt::repair(&reason)?));
+                    .extend([turn(Role::Assistant, first.text), turn(Role::User, repair)]);
                 let second = self.model.complete(&request, watch)?;
                 usage += second.usage;
                 answer::parse(&second.text, case).map_err(|reason| Error::NoJudgement {
@@ -148,23 +181,24 @@ impl<'a> Judge<'a> {
             usage,
         })
     }
+}
 
-    /// What the judge is asked first.
-    ///
-    /// # Errors
-    /// If the prompt cannot be made.
-    pub fn request(&self, case: &Case<'_>) -> Result<ChatRequest, Error> {
-        Ok(ChatRequest {
-            system: prompt::system()?,
-            turns: vec![turn(Role::User, prompt::user(case, self.sample)?)],
-            temperature: self.settings.temperature,
-            max_output_tokens: self.settings.max_output_tokens,
-        })
+impl Case<'_> {
+    /// Whether there is nothing to compare on one of the sides.
+    pub(super) fn is_empty(&self) -> bool {
+        self.plan.is_empty() || self.truth.count() == 0
     }
+}
 
-    /// How the judge is asked.
-    pub fn settings(&self) -> &JudgeSettings {
-        &self.settings
+impl Judgement {
+    /// A judgement that took nothing and needs no reasons.
+    pub(super) fn of_labels(labels: Labels) -> Self {
+        Self {
+            labels,
+            discussion: String::new(),
+            notes: Vec::new(),
+            usage: Usage::default(),
+        }
     }
 }
 
@@ -183,7 +217,7 @@ fn turn(role: Role, text: String) -> Turn {
 }
 
 /// The labels of a plan that meets nothing.
-fn no_match(case: &Case<'_>) -> Labels {
+pub(super) fn no_match(case: &Case<'_>) -> Labels {
     match case.truth {
         Truth::Ablations(truths) => {
             let label = |name: &String| AblationLabel::new(name, Vec::new());

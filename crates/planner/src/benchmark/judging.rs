@@ -26,12 +26,12 @@ pub use self::summary::{Evaluation, JudgeFailure, JudgeMeans, JudgeSummary};
 
 use super::each::each;
 use super::files;
-use super::judge::{Judge, JudgeName, JudgeSettings};
+use super::judge::{Judge, JudgeName};
 use super::labels::Labels;
 use super::majority::majority;
 use super::manifest::{Entry, Manifest, Truth};
 use super::outcome::{Failure, told, with_causes};
-use crate::{ChatModel, Error, Usage};
+use crate::{Error, Usage};
 
 /// Labels, scores and cost of each paper.
 pub const EVALUATIONS_FILE: &str = "evaluations.json";
@@ -45,8 +45,6 @@ const MAJORITY_FOLDER: &str = "majority";
 /// How plans are judged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct JudgeOptions {
-    /// How judges are asked.
-    pub settings: JudgeSettings,
     /// How many entries of each plan count, the first ones; all if absent. Judges see all of them.
     pub top_k: Option<NonZeroUsize>,
     /// Questions at a time.
@@ -61,7 +59,7 @@ pub struct JudgementRecord {
     /// Who judged.
     pub judge: JudgeName,
     /// SHA-256 of everything that the judge was asked.
-    pub request_sha256: String,
+    pub question_sha256: String,
     /// The judge's reasoning.
     pub discussion: String,
     /// What was odd about its answer, a sentence each.
@@ -70,8 +68,8 @@ pub struct JudgementRecord {
     pub usage: Usage,
 }
 
-/// Judges the plans of a folder, `<id>.jsonl` for each paper of the manifest, by each of these models. A model that is
-/// there several times judges several times, and sees the entries in another order each time.
+/// Judges the plans of a folder, `<id>.jsonl` for each paper of the manifest, by each of these judges, whose names must
+/// differ.
 ///
 /// What was judged is not judged again while paper, plan, truth and question are the same; what failed is tried again.
 /// Papers without truth, those without a plan that can be read, and those that no judge gave a valid answer for are left
@@ -82,26 +80,19 @@ pub struct JudgementRecord {
 pub fn judge_all(
     manifest: &Manifest,
     plans: &Path,
-    models: &[&dyn ChatModel],
+    judges: &[&dyn Judge],
     options: &JudgeOptions,
     folder: &Path,
     progress: &mut dyn Progress,
 ) -> Result<JudgeSummary, Error> {
-    let judges: Vec<Judge<'_>> = (models.iter().enumerate())
-        .map(|(index, model)| {
-            let before = models[..index].iter();
-            let sample = before.filter(|other| other.name() == model.name()).count();
-            Judge::new(*model, sample, options.settings)
-        })
-        .collect();
     let mut summary = JudgeSummary::new(manifest, options.top_k);
     let papers = papers_to_judge(manifest, plans, &mut summary)?;
     let mut work = Vec::new();
-    for judge in &judges {
+    for judge in judges {
         let name = judge.name();
         let folder = folder.join(folder_name(&name));
         files::create_folder(&folder)?;
-        work.extend(papers.iter().map(|paper| (judge, paper, folder.clone())));
+        work.extend(papers.iter().map(|paper| (*judge, paper, folder.clone())));
     }
     work.sort_by_key(|(_, paper, _)| paper.at); // all judges of a paper, then the next paper
 
@@ -110,7 +101,7 @@ pub fn judge_all(
         "judging",
         &work,
         options.parallel,
-        |(judge, paper, folder), watch| judge_one(judge, paper, folder, watch),
+        |(judge, paper, folder), watch| judge_one(*judge, paper, folder, watch),
         |result: &JudgeResult| {
             match &result.outcome {
                 Ok((_, record)) => so_far += record.usage,
@@ -127,7 +118,7 @@ pub fn judge_all(
             found[result.at].push((labels, record));
         }
     }
-    for judge in &judges {
+    for judge in judges {
         let name = judge.name();
         let of_judge = papers.iter().zip(&found).filter_map(|(paper, found)| {
             let (labels, record) = found.iter().find(|(_, record)| record.judge == name)?;

@@ -16,8 +16,8 @@ use kinvert_base::Progress;
 use serde::Serialize;
 
 use self::all_plans::AllPlans;
-use self::record::paper_sha256;
 pub use self::record::PlanRecord;
+use self::record::paper_sha256;
 use super::each::each;
 use super::files;
 use super::manifest::{Entry, Manifest};

@@ -11,8 +11,9 @@ use std::path::Path;
 use self::scan::{Cursor, plain_title};
 use super::headings::appendix;
 use super::source::Sources;
-use super::{Paper, Section, clean};
+use super::{Paper, Section};
 use crate::Error;
+use crate::clean::clean;
 
 /// Headings, and their levels.
 const HEADINGS: [(&str, usize); 7] = [
@@ -70,7 +71,7 @@ const FIGURES: [&str; 8] = [
 /// Reads the paper of these sources; `path` is what the user named.
 pub(super) fn read(path: &Path, mut sources: Sources) -> Result<Paper, Error> {
     for text in sources.files.values_mut() {
-        *text = clean::clean(text);
+        *text = clean(text);
     }
     let whole = include::put_together(path, &mut sources)?;
     let mut paper = parse(&whole);

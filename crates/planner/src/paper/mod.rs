@@ -6,7 +6,6 @@
 //! terminals and in prompts; they are NFC, and their lines end with `\n`.
 
 mod archive;
-mod clean;
 mod fit;
 mod headings;
 mod kind;
@@ -22,6 +21,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::clean::clean;
 
 pub use fit::estimate_tokens;
 pub use kind::SectionKind;
@@ -74,10 +74,17 @@ pub struct Cut {
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { section, tokens, kept } = self;
+        let Self {
+            section,
+            tokens,
+            kept,
+        } = self;
         match kept {
             0 => write!(f, "\"{section}\" was left out"),
-            _ => write!(f, "\"{section}\" was cut to about {kept} of {tokens} tokens"),
+            _ => write!(
+                f,
+                "\"{section}\" was cut to about {kept} of {tokens} tokens"
+            ),
         }
     }
 }
@@ -105,7 +112,7 @@ impl Paper {
 
     /// A paper written in Markdown, as people or converters write it.
     pub fn parse_markdown(text: &str) -> Self {
-        markdown::parse(&clean::clean(text)).cleaned()
+        markdown::parse(&clean(text)).cleaned()
     }
 
     /// The paper as its authors see it before their experiments: title, abstract, and the sections before the first of
@@ -163,11 +170,10 @@ impl Paper {
 
     /// The same paper with texts that are fit for terminals and prompts, and without empty ends.
     fn cleaned(mut self) -> Self {
-        let line =
-            |text: &str| clean::clean(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+        let line = |text: &str| clean(&text.split_whitespace().collect::<Vec<_>>().join(" "));
         self.title = self.title.map(|title| line(&title));
         self.title = self.title.filter(|title| !title.is_empty());
-        let block = |text: &str| clean::clean(text.trim()).trim().to_string();
+        let block = |text: &str| clean(text.trim()).trim().to_string();
         self.abstract_text = self.abstract_text.map(|text| block(&text));
         self.abstract_text = self.abstract_text.filter(|text| !text.is_empty());
         for section in &mut self.sections {

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Paper, archive, clean, latex, markdown, pdf, plain};
+use super::{Paper, archive, latex, markdown, pdf, plain};
 use crate::Error;
+use crate::clean::clean;
 
 /// Largest file that is read.
 pub(super) const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -165,9 +166,9 @@ fn from_text(path: &Path, bytes: Vec<u8>) -> Result<Paper, Error> {
         return latex::read(path, sources);
     }
     if matches!(ended.as_str(), "md" | "markdown" | "mmd" | "qmd" | "rmd") {
-        return Ok(markdown::parse(&clean::clean(&text)));
+        return Ok(markdown::parse(&clean(&text)));
     }
-    Ok(plain::parse(&clean::clean(&text)))
+    Ok(plain::parse(&clean(&text)))
 }
 
 /// Sources of LaTeX, or else the largest Markdown or text file.
@@ -192,7 +193,7 @@ fn from_sources(path: &Path, mut sources: Sources) -> Result<Paper, Error> {
         let largest =
             files.max_by_key(|(name, text)| (!name.to_lowercase().contains("readme"), text.len()));
         if let Some((_, text)) = largest {
-            let mut paper = parse(&clean::clean(text));
+            let mut paper = parse(&clean(text));
             paper.lost.append(&mut sources.lost);
             return Ok(paper);
         }

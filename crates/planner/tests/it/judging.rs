@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kinvert_base::Quiet;
 use kinvert_planner::benchmark::{
-    JudgeOptions, JudgeSettings, JudgeSummary, Manifest, agreement, judge_all,
+    Judge, JudgeOptions, JudgeSettings, JudgeSummary, LanguageModelJudge, Manifest, agreement,
+    judge_all,
 };
 use kinvert_planner::{ChatAnswer, ChatModel, ChatRequest, Error, Usage, Watch};
 use serde_json::{Value, json};
@@ -116,12 +117,15 @@ fn judge(
     judges: &[&Fake],
     top_k: Option<usize>,
 ) -> JudgeSummary {
-    let models: Vec<&dyn ChatModel> = judges
-        .iter()
-        .map(|judge| *judge as &dyn ChatModel)
+    let judges: Vec<LanguageModelJudge<'_>> = (judges.iter().enumerate())
+        .map(|(index, model)| {
+            let before = judges[..index].iter();
+            let sample = before.filter(|other| other.name() == model.name()).count();
+            LanguageModelJudge::new(*model, sample, JudgeSettings::default())
+        })
         .collect();
+    let judges: Vec<&dyn Judge> = judges.iter().map(|judge| judge as &dyn Judge).collect();
     let options = JudgeOptions {
-        settings: JudgeSettings::default(),
         top_k: top_k.and_then(NonZeroUsize::new),
         parallel: NonZeroUsize::new(3).unwrap(),
     };
@@ -129,7 +133,7 @@ fn judge(
     judge_all(
         manifest,
         &plans,
-        &models,
+        &judges,
         &options,
         &folder.join("judged"),
         &mut Quiet,

@@ -90,13 +90,19 @@ fn a_reviewer_sees_the_whole_paper_and_an_author_none_of_its_experiments() {
 fn an_answer_becomes_a_plan_that_can_be_run() {
     let model = Scripted::new(&[GOOD]);
     let planner = LanguageModel::new(&model, PlanningOptions::default());
-    let proposal = planner.propose(&example(), Mode::Reviewer, 2, &Nobody).unwrap();
+    let proposal = planner
+        .propose(&example(), Mode::Reviewer, 2, &Nobody)
+        .unwrap();
     assert_eq!(planner.name(), "scripted/model");
     assert_eq!(proposal.existing.len(), 2);
     assert_eq!(proposal.usage.input_tokens, 100);
     // Words that the paper does not have are told.
     assert_eq!(proposal.notes.len(), 1, "{:?}", proposal.notes);
-    assert!(proposal.notes[0].contains("Resolution"), "{:?}", proposal.notes);
+    assert!(
+        proposal.notes[0].contains("Resolution"),
+        "{:?}",
+        proposal.notes
+    );
 
     let page = page(&proposal, planner.name(), Mode::Reviewer);
     let read = Plan::parse("page", &page, Some(Form::Markdown)).unwrap();
@@ -104,7 +110,11 @@ fn an_answer_becomes_a_plan_that_can_be_run() {
     for plan in [read, lines] {
         let resolution = resolve(&plan);
         resolution.strict().unwrap();
-        let variants: Vec<usize> = resolution.ablations.iter().map(|a| a.variants().count()).collect();
+        let variants: Vec<usize> = resolution
+            .ablations
+            .iter()
+            .map(|a| a.variants().count())
+            .collect();
         assert_eq!(variants, [3, 1], "{page}");
     }
 }
@@ -113,23 +123,34 @@ fn an_answer_becomes_a_plan_that_can_be_run() {
 fn a_malformed_answer_is_asked_for_once_more_with_what_is_wrong() {
     let model = Scripted::new(&["I would remove things.", GOOD]);
     let planner = LanguageModel::new(&model, PlanningOptions::default());
-    let proposal = planner.propose(&example(), Mode::Reviewer, 2, &Nobody).unwrap();
+    let proposal = planner
+        .propose(&example(), Mode::Reviewer, 2, &Nobody)
+        .unwrap();
     assert_eq!(proposal.plan.ablations.len(), 2);
     assert_eq!(proposal.usage.answers, 2);
     let asked = model.asked.lock().unwrap();
     let roles: Vec<Role> = asked[1].turns.iter().map(|turn| turn.role).collect();
     assert_eq!(roles, [Role::User, Role::Assistant, Role::User]);
     assert_eq!(asked[1].turns[1].text, "I would remove things.");
-    assert!(asked[1].turns[2].text.contains("there is no <predictions> element"));
+    assert!(
+        asked[1].turns[2]
+            .text
+            .contains("there is no <predictions> element")
+    );
 }
 
 #[test]
 fn two_malformed_answers_are_an_error_that_says_why() {
     let model = Scripted::new(&["no", "no again"]);
     let planner = LanguageModel::new(&model, PlanningOptions::default());
-    let error = planner.propose(&example(), Mode::Author, 2, &Nobody).unwrap_err();
+    let error = planner
+        .propose(&example(), Mode::Author, 2, &Nobody)
+        .unwrap_err();
     let told = error.to_string();
-    assert!(told.contains("scripted/model") && told.contains("no <predictions>"), "{told}");
+    assert!(
+        told.contains("scripted/model") && told.contains("no <predictions>"),
+        "{told}"
+    );
     assert!(error.hint().is_some());
 }
 
@@ -166,7 +187,11 @@ fn what_a_paper_says_stays_data() {
 fn a_paper_beyond_the_context_is_cut_and_told() {
     let mut paper = example();
     let long = "Nothing of interest is said here. ".repeat(4000);
-    let conclusion = paper.sections.iter_mut().find(|s| s.title == "Conclusion").unwrap();
+    let conclusion = paper
+        .sections
+        .iter_mut()
+        .find(|s| s.title == "Conclusion")
+        .unwrap();
     conclusion.text = long;
     let options = PlanningOptions {
         context_tokens: 8000,
@@ -174,23 +199,47 @@ fn a_paper_beyond_the_context_is_cut_and_told() {
         ..PlanningOptions::default()
     };
     let asked = options.ask(&paper, Mode::Reviewer, 2).unwrap();
-    assert!(asked.tokens + options.answer_tokens <= options.context_tokens, "{}", asked.tokens);
+    assert!(
+        asked.tokens + options.answer_tokens <= options.context_tokens,
+        "{}",
+        asked.tokens
+    );
     let cut: Vec<&str> = asked.cuts.iter().map(|cut| cut.section.as_str()).collect();
     assert_eq!(cut, ["Conclusion"]);
-    assert!(asked.notes.iter().any(|note| note.contains("Conclusion")), "{:?}", asked.notes);
-    assert!(asked.request.turns[0].text.contains("Parts of the paper were left out"));
-    assert!(asked.request.turns[0].text.contains("Four combinations of 1D and 2D"));
+    assert!(
+        asked.notes.iter().any(|note| note.contains("Conclusion")),
+        "{:?}",
+        asked.notes
+    );
+    assert!(
+        asked.request.turns[0]
+            .text
+            .contains("Parts of the paper were left out")
+    );
+    assert!(
+        asked.request.turns[0]
+            .text
+            .contains("Four combinations of 1D and 2D")
+    );
 
-    let narrow = PlanningOptions { context_tokens: 3000, ..options };
+    let narrow = PlanningOptions {
+        context_tokens: 3000,
+        ..options
+    };
     let error = narrow.ask(&paper, Mode::Reviewer, 2).unwrap_err();
-    assert!(matches!(error, Error::Context { context: 3000, .. }), "{error}");
+    assert!(
+        matches!(error, Error::Context { context: 3000, .. }),
+        "{error}"
+    );
 }
 
 #[test]
 fn numbers_that_make_no_sense_are_refused() {
     let paper = example();
     for count in [0, 51] {
-        let error = PlanningOptions::default().ask(&paper, Mode::Author, count).unwrap_err();
+        let error = PlanningOptions::default()
+            .ask(&paper, Mode::Author, count)
+            .unwrap_err();
         assert!(error.to_string().contains("1 to 50"), "{error}");
     }
     for temperature in [-0.1, 2.1, f32::NAN] {
@@ -198,7 +247,10 @@ fn numbers_that_make_no_sense_are_refused() {
             temperature: Some(temperature),
             ..PlanningOptions::default()
         };
-        assert!(options.ask(&paper, Mode::Author, 2).is_err(), "{temperature}");
+        assert!(
+            options.ask(&paper, Mode::Author, 2).is_err(),
+            "{temperature}"
+        );
     }
 }
 
@@ -208,18 +260,31 @@ fn the_template_reviews_what_the_paper_leaves_open() {
     let propose = |mode, count| planner.propose(&example(), mode, count, &Nobody).unwrap();
     let names = |mode, count| -> Vec<String> {
         let ablations = propose(mode, count).plan.ablations;
-        ablations.into_iter().map(|ablation| ablation.name).collect()
+        ablations
+            .into_iter()
+            .map(|ablation| ablation.name)
+            .collect()
     };
     // The paper has the shapes and debiasing; what the published reviewer found missing comes first.
     assert_eq!(
         names(Mode::Reviewer, 2),
-        ["Contribution of each motion embedding", "Integration of the motion embeddings"]
+        [
+            "Contribution of each motion embedding",
+            "Integration of the motion embeddings"
+        ]
     );
     assert_eq!(
         names(Mode::Author, 2),
-        ["Contribution of each motion embedding", "Debiasing of the motion value embedding"]
+        [
+            "Contribution of each motion embedding",
+            "Debiasing of the motion value embedding"
+        ]
     );
-    let existing: Vec<String> = propose(Mode::Reviewer, 2).existing.into_iter().map(|e| e.name).collect();
+    let existing: Vec<String> = propose(Mode::Reviewer, 2)
+        .existing
+        .into_iter()
+        .map(|e| e.name)
+        .collect();
     assert_eq!(existing, ["embedding shape", "debias"]);
     let page = page(&propose(Mode::Reviewer, 5), planner.name(), Mode::Reviewer);
     let plan = Plan::parse("page", &page, None).unwrap();
@@ -232,6 +297,12 @@ fn the_template_says_when_a_paper_is_about_something_else() {
         title: Some("On the growth of beans".into()),
         ..Paper::default()
     };
-    let proposal = Template::default().propose(&paper, Mode::Author, 1, &Nobody).unwrap();
-    assert!(proposal.notes[0].contains("does not seem to be about"), "{:?}", proposal.notes);
+    let proposal = Template::default()
+        .propose(&paper, Mode::Author, 1, &Nobody)
+        .unwrap();
+    assert!(
+        proposal.notes[0].contains("does not seem to be about"),
+        "{:?}",
+        proposal.notes
+    );
 }

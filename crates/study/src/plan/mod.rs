@@ -173,7 +173,8 @@ impl Action {
         }
     }
 
-    pub(crate) fn of_name(name: &str) -> Option<Self> {
+    /// By its name, in any case.
+    pub fn of_name(name: &str) -> Option<Self> {
         let name = name.trim_matches(|c: char| !c.is_alphanumeric());
         [Self::Remove, Self::Replace, Self::Add]
             .into_iter()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::Case;
+use crate::answer::after_thoughts;
 use crate::benchmark::labels::{AblationLabel, Labels, ReviewLabel, lines, of_line};
 use crate::benchmark::manifest::Truth;
 
@@ -24,6 +25,7 @@ pub(super) struct Answer {
 /// # Errors
 /// What is wrong, for the judge to hear.
 pub(super) fn parse(text: &str, case: &Case<'_>) -> Result<Answer, String> {
+    let text = after_thoughts(text);
     let (discussion, rest) = match between(text, "discussion") {
         Some((discussion, rest)) => (discussion, rest?),
         None => ("", text), // reasoning is asked for, but nothing hangs on it

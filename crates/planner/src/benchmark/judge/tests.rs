@@ -97,7 +97,7 @@ fn judge(script: &Script, plan: &[Ablation], truth: &Truth) -> Result<Judgement,
         plan,
         truth,
     };
-    Judge::new(script, 0, JudgeSettings::default()).judge(&case, &Nobody)
+    LanguageModelJudge::new(script, 0, JudgeSettings::default()).judge(&case, &Nobody)
 }
 
 fn answer(lines: &str) -> String {
@@ -303,7 +303,7 @@ fn a_question_depends_on_paper_and_sample_alone() {
             plan: &plan,
             truth: &truth,
         };
-        let judge = Judge::new(&script, sample, JudgeSettings::default());
+        let judge = LanguageModelJudge::new(&script, sample, JudgeSettings::default());
         judge.request(&case).unwrap()
     };
     assert_eq!(request("p", 0), request("p", 0));
@@ -335,7 +335,7 @@ fn prompts_read_as_they_should() {
         plan: &plan,
         truth: &truth,
     };
-    let judge = Judge::new(&script, 0, JudgeSettings::default());
+    let judge = LanguageModelJudge::new(&script, 0, JudgeSettings::default());
     let text = judge.request(&case).unwrap().turns.remove(0).text;
     assert!(
         text.contains("<paper>\n# Gates\n\nAll of it.\n</paper>"),

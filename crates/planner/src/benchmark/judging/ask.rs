@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{JudgeResult, JudgementRecord, PaperToJudge};
 use crate::benchmark::digest::{hex, sha256};
 use crate::benchmark::files;
-use crate::benchmark::judge::{Case, Judge, JudgeSettings};
+use crate::benchmark::judge::{Case, Judge};
 use crate::benchmark::labels::Labels;
 use crate::benchmark::manifest::Truth;
 use crate::benchmark::outcome::with_causes;
@@ -16,7 +16,7 @@ use crate::{Error, Watch};
 /// # Errors
 /// What concerns all papers: the user asked to stop, or the folder cannot be read or written.
 pub(super) fn judge_one(
-    judge: &Judge<'_>,
+    judge: &dyn Judge,
     paper: &PaperToJudge<'_>,
     folder: &Path,
     watch: &dyn Watch,
@@ -42,13 +42,13 @@ enum Failed {
 }
 
 fn answer_of(
-    judge: &Judge<'_>,
+    judge: &dyn Judge,
     paper: &PaperToJudge<'_>,
     folder: &Path,
     watch: &dyn Watch,
 ) -> Result<(Labels, JudgementRecord), Failed> {
     let entry = paper.entry;
-    let texts = PaperTexts::of(paper, judge.settings()).map_err(Failed::Own)?;
+    let texts = PaperTexts::of(paper, judge.paper_tokens()).map_err(Failed::Own)?;
     let case = Case {
         id: &entry.id,
         title: &texts.title,
@@ -57,12 +57,11 @@ fn answer_of(
         plan: &paper.plan,
         truth: paper.truth,
     };
-    let request = judge.request(&case).map_err(Failed::Own)?;
-    let question = serde_json::to_string(&(judge.name(), &request)).unwrap_or_default(); // cannot fail: texts and numbers
-    let request_sha256 = hex(sha256([question.as_str()]));
+    let question = judge.question(&case).map_err(Failed::Own)?;
+    let question_sha256 = hex(sha256([question.as_str()]));
     let known: Option<JudgementRecord> =
         files::record(folder, &entry.id).map_err(Failed::Everybody)?;
-    if let Some(record) = known.filter(|record| record.request_sha256 == request_sha256)
+    if let Some(record) = known.filter(|record| record.question_sha256 == question_sha256)
         && let Some(lines) = files::lines(folder, &entry.id).map_err(Failed::Everybody)?
         && let Some(labels) = labels_of(&lines, paper.truth)
     {
@@ -80,7 +79,7 @@ fn answer_of(
     let record = JudgementRecord {
         id: entry.id.clone(),
         judge: judge.name(),
-        request_sha256,
+        question_sha256,
         discussion: judgement.discussion,
         notes: judgement.notes,
         usage: judgement.usage,
@@ -111,7 +110,7 @@ struct PaperTexts {
 
 impl PaperTexts {
     /// Reads the paper only if it is needed: beside reviews, or because the manifest does not say what it is about.
-    fn of(paper: &PaperToJudge<'_>, settings: &JudgeSettings) -> Result<Self, Error> {
+    fn of(paper: &PaperToJudge<'_>, paper_tokens: usize) -> Result<Self, Error> {
         let entry = paper.entry;
         let needs_text = matches!(paper.truth, Truth::Reviews { .. }) && entry.source.is_some();
         let (title, abstract_text, text) = match (&entry.title, &entry.abstract_text) {
@@ -120,7 +119,7 @@ impl PaperTexts {
             }
             _ => {
                 let paper = entry.paper()?;
-                let text = needs_text.then(|| paper.fit(settings.paper_tokens).text);
+                let text = needs_text.then(|| paper.fit(paper_tokens).text);
                 (paper.title, paper.abstract_text, text)
             }
         };

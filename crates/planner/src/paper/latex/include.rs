@@ -212,7 +212,7 @@ impl Including<'_> {
                 }
                 if self.sources.fetch(&name).is_some() && self.sources.files.contains_key(&name) {
                     if let Some(text) = self.sources.files.get_mut(&name) {
-                        *text = crate::paper::clean::clean(text);
+                        *text = crate::clean::clean(text);
                     }
                     return Ok(Some(name));
                 }

@@ -4,7 +4,7 @@ use unicode_normalization::UnicodeNormalization;
 
 /// The text in NFC with `\n` at the ends of lines; without control characters, escape sequences of terminals, marks that
 /// turn the direction of writing, and characters that take no room on a page.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
@@ -33,6 +33,12 @@ pub(super) fn clean(text: &str) -> String {
         }
     }
     kept.nfc().collect()
+}
+
+/// Whether a text has characters that command terminals, or that nobody sees.
+pub(crate) fn is_unclean(text: &str) -> bool {
+    text.chars()
+        .any(|c| (c.is_control() && c != '\n' && c != '\t') || is_unseen(c))
 }
 
 type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
