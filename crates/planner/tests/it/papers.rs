@@ -213,7 +213,7 @@ fn archives_that_lead_out_or_grow_are_refused() {
 
     // A bomb of zeros, bare and inside of an archive.
     let zeros = gzip(&vec![0; 128 << 20]);
-    check(&fails("p.gz", &zeros), &["a file of more than 64 MiB"]);
+    check(&fails("p.gz", &zeros), &["unpacks to more than", "MiB"]);
     let large = vec![b'x'; 9 << 20];
     check(
         &fails("p.tar.gz", gzip(&tar(&[("a.tex", &large)]))),
