@@ -11,7 +11,7 @@ const MAX_UNPACKED_BYTES: u64 = 512 << 20;
 
 /// Most bytes that each byte of an archive unpacks to, beyond [`FREE_BYTES`]. Sources stay below 20; no paper of zeros
 /// is worth the wait.
-const MAX_RATIO: u64 = 200;
+const MAX_RATIO: u64 = 100;
 
 /// What any archive may unpack to, however small it is.
 const FREE_BYTES: u64 = 16 << 20;

@@ -40,10 +40,11 @@ impl Number {
             numbers.extend(below);
             return Some((Self::Arabic(numbers), rest));
         }
-        if below.is_empty() && (ended || first.len() > 1) {
-            if let Some(value) = roman(first) {
-                return Some((Self::Roman(value), rest));
-            }
+        if below.is_empty()
+            && (ended || first.len() > 1)
+            && let Some(value) = roman(first)
+        {
+            return Some((Self::Roman(value), rest));
         }
         let mut letters = first.chars();
         let (letter, None) = (letters.next()?, letters.next()) else {
@@ -167,7 +168,8 @@ impl Outline {
             Some((number, rest)) => (Some(number), rest),
             None => (None, title.trim()),
         };
-        if is_abstract(title) {
+        let is_first = self.paper.abstract_text.is_none() && self.paper.sections.len() <= 1;
+        if is_abstract(title) && is_first {
             self.in_abstract = true;
             return;
         }

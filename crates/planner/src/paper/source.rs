@@ -51,8 +51,7 @@ impl Sources {
         match text(bytes) {
             Some((text, is_utf8)) => {
                 if !is_utf8 {
-                    self.lost
-                        .push(format!("{name} is not UTF-8 and was read as Latin-1"));
+                    self.lost.push(read_as_latin_1(name));
                 }
                 self.files.insert(name.to_string(), text);
             }
@@ -162,6 +161,9 @@ fn from_text(path: &Path, bytes: Vec<u8>) -> Result<Paper, Error> {
         } else {
             format!("{name}.tex")
         };
+        if !is_utf8 {
+            sources.lost.push(read_as_latin_1(&name));
+        }
         sources.add(path, &name, text.into_bytes())?;
         return latex::read(path, sources);
     }
@@ -277,6 +279,10 @@ fn read_file(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+fn read_as_latin_1(name: &str) -> String {
+    format!("{name} is not UTF-8 and was read as Latin-1")
+}
+
 /// The end of a name, in lower case and without its full stop.
 pub(super) fn extension(name: &str) -> String {
     let name = name.rsplit('/').next().unwrap_or(name);
@@ -289,7 +295,7 @@ fn text(bytes: Vec<u8>) -> Option<(String, bool)> {
     let controls = bytes
         .iter()
         .filter(|b| **b < 0x20 && !matches!(**b, b'\t' | b'\n' | b'\r' | 0xc | 0x1b));
-    if controls.count() * 100 > bytes.len() {
+    if controls.count() * 100 > bytes.len() + 300 {
         return None;
     }
     match String::from_utf8(bytes) {

@@ -8,4 +8,5 @@
 mod benchmark;
 mod chat;
 mod judging;
+mod papers;
 mod planning;
