@@ -55,6 +55,19 @@ pub fn resumable_study<T>(
     })
 }
 
+/// The same for plans of many papers, and for their judgements.
+pub fn resumable_planner<T>(
+    result: Result<T, kinvert_planner::Error>,
+    folder: &Path,
+) -> anyhow::Result<T> {
+    result.map_err(|error| match error {
+        kinvert_planner::Error::Cancelled => anyhow::Error::new(error).context(Resumable {
+            workspace: folder.to_path_buf(),
+        }),
+        error => error.into(),
+    })
+}
+
 /// Tells an error on stderr and gives its exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(error) {
@@ -158,7 +171,10 @@ fn is_interruption(error: &anyhow::Error) -> bool {
                 Some(kinvert_metrics::Error::Cancelled)
             )
             || matches!(cause.downcast_ref(), Some(kinvert_study::Error::Cancelled))
-            || matches!(cause.downcast_ref(), Some(kinvert_planner::Error::Cancelled))
+            || matches!(
+                cause.downcast_ref(),
+                Some(kinvert_planner::Error::Cancelled)
+            )
     })
 }
 
@@ -179,9 +195,8 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     };
     let metrics =
         |error: &kinvert_metrics::Error| matches!(error, kinvert_metrics::Error::Argument { .. });
-    let planner = |error: &kinvert_planner::Error| {
-        matches!(error, kinvert_planner::Error::Setting { .. })
-    };
+    let planner =
+        |error: &kinvert_planner::Error| matches!(error, kinvert_planner::Error::Setting { .. });
     cause.is::<Usage>()
         || cause.downcast_ref().is_some_and(planner)
         || cause.downcast_ref().is_some_and(kinvert)

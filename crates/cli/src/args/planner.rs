@@ -202,9 +202,9 @@ pub struct JudgeArgs {
         default_value = "template"
     )]
     pub judges: Vec<String>,
-    /// Judge plans that were made in this mode only
-    #[arg(long, value_enum, value_name = "MODE")]
-    pub mode: Option<ModeName>,
+    /// Folder that the papers' paths are relative to [default: that of the manifest]
+    #[arg(long, value_name = "FOLDER")]
+    pub papers: Option<PathBuf>,
     /// Only the first so many entries of each plan count
     #[arg(long, value_name = "K")]
     pub top_k: Option<NonZeroUsize>,
@@ -220,7 +220,9 @@ pub struct JudgeArgs {
 
 const JUDGE_NOTES: &str = "\
 Precision is the share of a plan's entries that match some ablation of the truth, recall the share of the truth's
-ablations that are matched, F1 their harmonic mean; nDCG tells whether the entries that match come first.";
+ablations that are matched, F1 their harmonic mean; nDCG tells whether the entries that match come first. Where the truth
+is reviews instead of ablations, judges say which entries a review asks for. A judge named twice judges twice, with the
+entries in another order.";
 
 /// Tell how well judges agree with labels that people gave.
 #[derive(Debug, Args)]

@@ -20,7 +20,16 @@ use crate::session::Session;
 
 /// Ends of the names of papers that are no part of the names of their plans.
 const ENDS: [&str; 10] = [
-    ".tar.gz", ".tgz", ".tar", ".gz", ".zip", ".tex", ".md", ".markdown", ".txt", ".pdf",
+    ".tar.gz",
+    ".tgz",
+    ".tar",
+    ".gz",
+    ".zip",
+    ".tex",
+    ".md",
+    ".markdown",
+    ".txt",
+    ".pdf",
 ];
 
 /// What is printed as JSON.
@@ -107,8 +116,7 @@ fn tell(session: &mut Session, lost: &[String], notes: &[String]) {
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    write_file(path, text.as_bytes())
-        .with_context(|| format!("{}: writing failed", path.display()))
+    write_file(path, text.as_bytes()).with_context(|| format!("{}: writing failed", path.display()))
 }
 
 /// The plan's name in the working folder: that of the paper without its end.
@@ -159,7 +167,12 @@ fn told(proposal: &Proposal, resolution: &Resolution, [output, report]: [&Path; 
     if proposal.usage.answers + proposal.usage.from_cache > 0 {
         let _ = writeln!(text, "\n{}", proposal.usage);
     }
-    let _ = writeln!(text, "\nwritten: {}, {}", output.display(), report.display());
+    let _ = writeln!(
+        text,
+        "\nwritten: {}, {}",
+        output.display(),
+        report.display()
+    );
     if variants(resolution).next().is_some() {
         let _ = writeln!(text, "run it: kinvert study run {}", report.display());
     }
