@@ -179,6 +179,17 @@ impl Planner for LanguageModel<'_> {
         self.model.name()
     }
 
+    /// The model, and what it would be asked about a paper without text.
+    fn settings(&self) -> String {
+        let requests = [Mode::Author, Mode::Reviewer].map(|mode| {
+            let asked = self.options.ask(&Paper::default(), mode, 1);
+            asked.map(|asked| asked.request).ok()
+        });
+        let requests = serde_json::to_string(&requests).unwrap_or_default(); // cannot fail: texts and numbers
+        let context = self.options.context_tokens;
+        format!("{}\n{context}\n{requests}", self.model.identity())
+    }
+
     fn propose(
         &self,
         paper: &Paper,

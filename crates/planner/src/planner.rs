@@ -12,6 +12,9 @@ pub trait Planner: Sync {
     /// Its name: a model's as the user gave it, or `template`.
     fn name(&self) -> &str;
 
+    /// Everything besides its name, the paper, the mode and the number that decides its plans, as text.
+    fn settings(&self) -> String;
+
     /// Plans at most `count` ablations, the most important first.
     ///
     /// # Errors

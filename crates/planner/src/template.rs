@@ -63,6 +63,11 @@ impl Planner for Template {
         TEMPLATE
     }
 
+    fn settings(&self) -> String {
+        let findings = self.findings.as_ref().map_or("", Findings::text);
+        format!("{}\n{findings}", env!("CARGO_PKG_VERSION")) // another version may know other axes
+    }
+
     fn propose(
         &self,
         paper: &Paper,
@@ -133,7 +138,12 @@ fn existing(paper: &Paper) -> Vec<Existing> {
     let kinds = paper.kinds();
     let sections = paper.sections.iter().zip(kinds);
     for (section, _) in sections.filter(|(_, kind)| *kind == SectionKind::Ablation) {
-        for sentence in section.text.split_inclusive(['.', ';', '\n']) {
+        let text = section
+            .text
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        for sentence in text.split_inclusive(". ") {
             let Some(axis) = axis_of_sentence(sentence) else {
                 continue;
             };

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 /// A planner that is a function of the paper's title.
 struct Fake<F> {
     name: &'static str,
+    settings: &'static str,
     propose: F,
     asked: Mutex<Vec<String>>,
 }
@@ -23,6 +24,7 @@ struct Fake<F> {
 fn fake<F: Fn(&str, &dyn Watch) -> Result<(), Error> + Sync>(propose: F) -> Fake<F> {
     Fake {
         name: "fake",
+        settings: "",
         propose,
         asked: Mutex::default(),
     }
@@ -37,6 +39,10 @@ impl<F> Fake<F> {
 impl<F: Fn(&str, &dyn Watch) -> Result<(), Error> + Sync> Planner for Fake<F> {
     fn name(&self) -> &str {
         self.name
+    }
+
+    fn settings(&self) -> String {
+        self.settings.into()
     }
 
     fn propose(
@@ -200,6 +206,11 @@ fn plans_of_another_planner_are_not_mixed_in() {
         );
         assert!(error.hint().is_some());
     }
+    planner.settings = "hotter";
+    let error = plan(&planner, options(1)).unwrap_err();
+    assert!(error.to_string().contains("other settings"), "{error}");
+    planner.settings = "";
+    plan(&planner, options(1)).unwrap();
     planner.name = "other";
     assert!(matches!(
         plan(&planner, options(1)),

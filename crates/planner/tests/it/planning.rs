@@ -1,15 +1,17 @@
 //! From a paper to a plan, with scripted models.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use kinvert_metrics::statistics::Bootstrap;
 use kinvert_planner::chat::Role;
 use kinvert_planner::page::page;
 use kinvert_planner::{
-    ChatAnswer, ChatModel, ChatRequest, Error, LanguageModel, Mode, Paper, Planner,
+    ChatAnswer, ChatModel, ChatRequest, Error, Findings, LanguageModel, Mode, Paper, Planner,
     PlanningOptions, Template, Usage, Watch,
 };
-use kinvert_study::{Form, Plan, resolve};
+use kinvert_study::results::{Results, RunStamp, RunVariant};
+use kinvert_study::{Analysis, Form, Plan, Study, resolve};
 
 struct Nobody;
 
@@ -304,5 +306,89 @@ fn the_template_says_when_a_paper_is_about_something_else() {
         proposal.notes[0].contains("does not seem to be about"),
         "{:?}",
         proposal.notes
+    );
+}
+
+/// The results of a study of the published reviewer's plan, none of whose cells is done.
+fn begun_study() -> Results {
+    let plan = include_str!("../../../study/tests/fixtures/published_plan.md");
+    let parsed = Plan::parse("plan.md", plan, None).unwrap();
+    let mut study = Study::compile(&parsed, &resolve(&parsed), "plan.md", plan.as_bytes());
+    study.fill_in();
+    let variants = study.variants.iter().map(|variant| RunVariant {
+        name: variant.name.clone(),
+        ablation: variant.ablation.clone(),
+        hash: variant.name.clone(),
+        inversion_hash: variant.name.clone(),
+        model: None,
+        settings: kinvert::Variant::default(),
+        differences: Vec::new(),
+    });
+    Results {
+        folder: PathBuf::new(),
+        variants: variants.collect(),
+        study,
+        stamp: RunStamp {
+            kinvert_version: "0.1.0".into(),
+            model: kinvert::ModelId {
+                name: "sprites".into(),
+                sha256: "0".repeat(64),
+            },
+            device: "cpu".into(),
+            measures: String::new(),
+            begun_unix_s: 0,
+        },
+        references: Vec::new(),
+        cells: Vec::new(),
+        motions: Vec::new(),
+    }
+}
+
+#[test]
+fn what_a_study_has_run_is_told_and_not_planned_again() {
+    let results = begun_study();
+    let analysis = Analysis::of(&results, None, &Bootstrap::default()).unwrap();
+    let findings = Findings::of(&results, &analysis);
+    for told in ["integration add-after", "query-key only", "Measures:"] {
+        assert!(findings.text().contains(told), "{}", findings.text());
+    }
+    let options = PlanningOptions {
+        findings: Some(findings.clone()),
+        ..PlanningOptions::default()
+    };
+    let asked = options.ask(&example(), Mode::Reviewer, 2).unwrap();
+    let question = &asked.request.turns[0].text;
+    assert!(
+        question.contains("These ablations were run already"),
+        "{question}"
+    );
+    assert!(question.contains("query-key only"), "{question}");
+
+    let planner = Template::new(Some(findings));
+    let proposal = planner
+        .propose(&example(), Mode::Author, 50, &Nobody)
+        .unwrap();
+    let names: Vec<&str> = proposal
+        .plan
+        .ablations
+        .iter()
+        .map(|a| a.name.as_str())
+        .collect();
+    assert!(
+        !names.contains(&"Contribution of each motion embedding"),
+        "{names:?}"
+    );
+    let integration = proposal
+        .plan
+        .ablations
+        .iter()
+        .find(|a| a.name.starts_with("Integration"));
+    assert_eq!(
+        integration.unwrap().replacement,
+        [
+            "multiply before the projection",
+            "multiply after the projection",
+            "concatenate"
+        ]
     );
 }

@@ -20,6 +20,8 @@ pub struct PlanRecord {
     pub planner: String,
     /// Most ablations that it was asked for.
     pub count: usize,
+    /// SHA-256 of everything else that the planner was told.
+    pub settings_sha256: String,
     /// SHA-256 of the paper as it was read.
     pub paper_sha256: String,
     /// The planner's reasoning.
@@ -47,6 +49,7 @@ impl PlanRecord {
             mode: options.mode,
             planner: planner.name().into(),
             count: options.count,
+            settings_sha256: settings_sha256(planner),
             paper_sha256,
             discussion: proposal.plan.discussion,
             existing: proposal.existing,
@@ -55,6 +58,11 @@ impl PlanRecord {
             usage: proposal.usage,
         }
     }
+}
+
+/// SHA-256 of a planner's settings.
+pub(super) fn settings_sha256(planner: &dyn Planner) -> String {
+    hex(sha256([planner.settings().as_str()]))
 }
 
 /// SHA-256 over everything that a planner may see of a paper.

@@ -1,4 +1,4 @@
-//! What language models are asked, from the files in `prompts/`.
+//! What language models are asked, from the files beside this one.
 
 use std::fmt::Debug;
 
@@ -13,19 +13,16 @@ use crate::{Error, Mode};
 
 /// Every prompt; files that others include come with them.
 const FILES: [(&str, &str); 10] = [
-    ("system.md", include_str!("prompts/system.md")),
-    ("author.md", include_str!("prompts/author.md")),
-    ("reviewer.md", include_str!("prompts/reviewer.md")),
-    ("paper.md", include_str!("prompts/paper.md")),
-    ("ending.md", include_str!("prompts/ending.md")),
-    ("repair.md", include_str!("prompts/repair.md")),
-    ("judge_system.md", include_str!("prompts/judge_system.md")),
-    (
-        "judge_ablations.md",
-        include_str!("prompts/judge_ablations.md"),
-    ),
-    ("judge_reviews.md", include_str!("prompts/judge_reviews.md")),
-    ("judge_repair.md", include_str!("prompts/judge_repair.md")),
+    ("system.md", include_str!("system.md")),
+    ("author.md", include_str!("author.md")),
+    ("reviewer.md", include_str!("reviewer.md")),
+    ("paper.md", include_str!("paper.md")),
+    ("ending.md", include_str!("ending.md")),
+    ("repair.md", include_str!("repair.md")),
+    ("judge_system.md", include_str!("judge_system.md")),
+    ("judge_ablations.md", include_str!("judge_ablations.md")),
+    ("judge_reviews.md", include_str!("judge_reviews.md")),
+    ("judge_repair.md", include_str!("judge_repair.md")),
 ];
 
 /// What a plan is asked for with.

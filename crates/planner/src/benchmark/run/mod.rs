@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use self::all_plans::AllPlans;
 pub use self::record::PlanRecord;
-use self::record::paper_sha256;
+use self::record::{paper_sha256, settings_sha256};
 use super::each::each;
 use super::files;
 use super::manifest::{Entry, Manifest};
@@ -163,13 +163,15 @@ fn refuse_others(
     };
     let there = of(&record.planner, record.mode, record.count);
     let asked = of(planner.name(), options.mode, options.count);
-    if there == asked {
+    let reason = if there != asked {
+        format!("the plan for `{id}` is one {there}, expected one {asked}")
+    } else if record.settings_sha256 != settings_sha256(planner) {
+        format!("the plan for `{id}` was made with other settings, or by another version")
+    } else {
         return Ok(());
-    }
-    Err(Error::Folder {
-        path: folder.to_owned(),
-        reason: format!("the plan for `{id}` is one {there}, expected one {asked}"),
-    })
+    };
+    let path = folder.to_owned();
+    Err(Error::Folder { path, reason })
 }
 
 fn summary(results: &[PlanResult]) -> PlanSummary {

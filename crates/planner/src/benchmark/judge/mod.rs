@@ -140,7 +140,7 @@ impl Judge for LanguageModelJudge<'_> {
     }
 
     fn question(&self, case: &Case<'_>) -> Result<String, Error> {
-        let question = (self.name(), self.request(case)?);
+        let question = (self.model.identity(), self.sample, self.request(case)?);
         Ok(serde_json::to_string(&question).unwrap_or_default()) // cannot fail: texts and numbers
     }
 
