@@ -34,6 +34,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     session::start_logging(cli.global.verbose)?;
+    kinvert_planner::log_contained_panics();
     progress::listen_for_interrupts()?;
     let mut session = Session::new(cli.global);
     match cli.command {

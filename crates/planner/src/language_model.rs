@@ -60,7 +60,7 @@ pub struct Asked {
     pub tokens: usize,
     /// What was cut from the paper.
     pub cuts: Vec<Cut>,
-    /// What should be known about it, a sentence each.
+    /// What should be known about it, a sentence each: what reading the paper lost comes first.
     pub notes: Vec<String>,
 }
 

@@ -9,6 +9,7 @@ mod answer;
 pub mod benchmark;
 pub mod chat;
 mod clean;
+mod contained;
 mod error;
 mod findings;
 pub mod language_model;
@@ -20,6 +21,7 @@ mod quoted;
 mod template;
 
 pub use chat::{ChatAnswer, ChatModel, ChatRequest, Usage, Watch};
+pub use contained::log_contained_panics;
 pub use error::Error;
 pub use findings::Findings;
 pub use language_model::{LanguageModel, PlanningOptions};

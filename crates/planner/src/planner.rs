@@ -37,7 +37,7 @@ pub struct Proposal {
     pub existing: Vec<Existing>,
     /// What of the paper the planner did not see.
     pub cuts: Vec<Cut>,
-    /// What should be known about the plan, a sentence each.
+    /// What should be known about the plan, a sentence each: what reading the paper lost comes first.
     pub notes: Vec<String>,
     /// What it took.
     pub usage: Usage,

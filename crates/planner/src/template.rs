@@ -93,7 +93,7 @@ impl Planner for Template {
             return Err(Error::NothingOpen);
         }
         let discussion = discussion(&chosen, &existing, self.findings.is_some());
-        let mut notes = Vec::new();
+        let mut notes = paper.lost.clone();
         if !speaks_of_the_method(paper) {
             notes.push(
                 "the paper does not seem to be about motion embeddings, the only method that the template knows"

@@ -58,7 +58,7 @@ pub fn run(args: &ProposeArgs, session: &mut Session) -> anyhow::Result<()> {
             return Err(Misused(mistake.into()).into());
         }
         let asked = models::options(&args.planning)?.ask(&paper, mode, args.planning.count)?;
-        tell(session, &paper.lost, &asked.notes);
+        tell(session, &asked.notes);
         return session.print(&shown(&asked), &asked);
     }
     let model = match name {
@@ -70,7 +70,7 @@ pub fn run(args: &ProposeArgs, session: &mut Session) -> anyhow::Result<()> {
     let proposal = planner.propose(&paper, mode, args.planning.count, &spinner);
     drop(spinner);
     let proposal = proposal?;
-    tell(session, &paper.lost, &proposal.notes);
+    tell(session, &proposal.notes);
 
     let output = args.output.clone().unwrap_or_else(|| beside(&args.paper));
     let report = match &args.report {
@@ -108,9 +108,8 @@ pub fn run(args: &ProposeArgs, session: &mut Session) -> anyhow::Result<()> {
     session.print(&text, &proposed)
 }
 
-/// What reading the paper lost, and what is to be known about the plan.
-fn tell(session: &mut Session, lost: &[String], notes: &[String]) {
-    for note in lost.iter().chain(notes) {
+fn tell(session: &mut Session, notes: &[String]) {
+    for note in notes {
         session.progress.note(note);
     }
 }

@@ -1,7 +1,7 @@
 //! Parquet files, row by row, within bounds.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
@@ -11,14 +11,22 @@ use parquet::schema::types::Type;
 use serde_json::{Number, Value};
 
 use super::{MAX_BYTES, MAX_ROWS, Row, too_many_rows};
+use crate::contained::contained;
 
 /// What Parquet files begin with.
 pub(super) const MAGIC: &[u8] = b"PAR1";
 
+/// Longest that a file is read: far more than the bounds on its size allow.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// The rows of a Parquet file, with these of its columns alone.
 pub(super) fn read(file: File, columns: &[&str]) -> Result<Vec<Row>, String> {
     // The reader panics on some types that it does not know and on some damage.
-    let rows = catch_unwind(AssertUnwindSafe(|| rows(file, columns)));
+    let columns: Vec<String> = columns.iter().map(|column| (*column).to_owned()).collect();
+    let rows = contained(PATIENCE, move || {
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        rows(file, &columns)
+    });
     rows.unwrap_or_else(|_| Err("a Parquet file that is damaged or of an unknown kind".into()))
 }
 

@@ -13,7 +13,6 @@ mod page;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use hayro_syntax::{LoadPdfError, Pdf};
@@ -21,15 +20,13 @@ use hayro_syntax::{LoadPdfError, Pdf};
 use self::budget::Budget;
 use super::{Paper, plain};
 use crate::Error;
+use crate::contained::{Failure, contained};
 
 /// Most pages.
 const MAX_PAGES: usize = 2000;
 
 /// Longest time to read a file. A page takes milliseconds.
 const MAX_TIME: Duration = Duration::from_secs(60);
-
-/// Objects nest up to 512 deep in hayro.
-const STACK_BYTES: usize = 64 << 20;
 
 /// Why a PDF cannot be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,29 +41,14 @@ enum Fault {
 }
 
 pub(super) fn read(path: &Path, bytes: Vec<u8>) -> Result<Paper, Error> {
-    let (sender, receiver) = sync_channel(1);
     let deadline = Instant::now() + MAX_TIME;
-    let thread = std::thread::Builder::new()
-        .name("reading a PDF".into())
-        .stack_size(STACK_BYTES)
-        .spawn(move || {
-            // The other side may have given up.
-            let _ = sender.send(read_until(bytes, deadline));
-        })
-        .map_err(Error::io(path, "reading"))?;
-    // The thread looks at the clock itself; a little later it is stuck where it cannot, and is left to itself.
-    let read = match receiver.recv_timeout(MAX_TIME + Duration::from_secs(5)) {
+    // The reader looks at the clock itself; a little later it is stuck where it cannot.
+    let patience = MAX_TIME + Duration::from_secs(5);
+    let read = match contained(patience, move || read_until(bytes, deadline)) {
         Ok(read) => read,
-        Err(RecvTimeoutError::Timeout) => Err(Fault::TooLong),
-        Err(RecvTimeoutError::Disconnected) => {
-            let panic = thread.join().err();
-            let panic = panic.as_deref();
-            let text = panic.and_then(|panic| {
-                let text = panic.downcast_ref::<&str>().copied();
-                text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            });
-            Err(Fault::Panicked(text.unwrap_or("no reason").to_string()))
-        }
+        Err(Failure::Stuck) => Err(Fault::TooLong),
+        Err(Failure::Panicked(text)) => Err(Fault::Panicked(text)),
+        Err(Failure::NoThread(error)) => return Err(Error::io(path, "reading")(error)),
     };
     read.map_err(|fault| fault.at(path))
 }
