@@ -63,8 +63,8 @@ pub(super) fn parse(text: &str) -> Paper {
     let mut paper = outline.paper;
     if images > 0 {
         paper.lost.push(match images {
-            1 => "1 image".into(),
-            _ => format!("{images} images"),
+            1 => "1 image was left out".into(),
+            _ => format!("{images} images were left out"),
         });
     }
     paper

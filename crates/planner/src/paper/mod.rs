@@ -35,7 +35,7 @@ pub struct Paper {
     pub abstract_text: Option<String>,
     /// Its sections in the paper's order, subsections among them, each with its own text alone.
     pub sections: Vec<Section>,
-    /// What reading lost, a sentence each: "12 figures", "3 of 40 pages hold no text".
+    /// What reading lost, a sentence each: "3 of 40 pages hold no text".
     pub lost: Vec<String>,
 }
 

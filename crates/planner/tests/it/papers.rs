@@ -107,7 +107,9 @@ fn is_the_paper(paper: &Paper) {
     assert_eq!(paper.sections[1].text, "MotionInv learns embeddings.");
     assert!(!paper.text().contains("comment") && !paper.text().contains("Uthor"));
     assert!(
-        paper.lost.contains(&"the references".to_string()),
+        paper
+            .lost
+            .contains(&"the references were left out".to_string()),
         "{:?}",
         paper.lost
     );
@@ -356,7 +358,7 @@ fn markdown_is_read_by_the_numbers_of_its_headings() {
     ];
     assert_eq!(headings(&paper), expected);
     check(&paper.sections[2].text, &["# no heading"]);
-    assert_eq!(paper.lost, ["2 images"]);
+    assert_eq!(paper.lost, ["2 images were left out"]);
     assert_eq!(paper.sections[1].text, "Hello");
 }
 

@@ -84,7 +84,7 @@ pub(super) fn bounded(mut lost: Vec<String>) -> Vec<String> {
     let more = lost.len().saturating_sub(MAX_LOST);
     lost.truncate(MAX_LOST);
     if more > 0 {
-        lost.push(format!("{more} more files that were not read"));
+        lost.push(format!("{more} more files were not read"));
     }
     lost
 }

@@ -253,15 +253,19 @@ impl Reading {
         }
         match self.figures {
             0 => {}
-            1 => paper.lost.push("1 figure, except for its caption".into()),
-            count => paper
+            1 => paper
                 .lost
-                .push(format!("{count} figures, except for their captions")),
+                .push("1 figure was left out, except for its caption".into()),
+            count => paper.lost.push(format!(
+                "{count} figures were left out, except for their captions"
+            )),
         }
         if self.references > 0 {
-            paper.lost.push(format!("{} references", self.references));
+            paper
+                .lost
+                .push(format!("{} references were left out", self.references));
         } else if self.has_references {
-            paper.lost.push("the references".into());
+            paper.lost.push("the references were left out".into());
         }
         paper
     }
