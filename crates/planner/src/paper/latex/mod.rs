@@ -331,7 +331,10 @@ after",
         );
         assert_eq!(
             paper.lost,
-            ["1 figure, except for its caption", "2 references"]
+            [
+                "1 figure was left out, except for its caption",
+                "2 references were left out"
+            ]
         );
         assert_eq!(paper.sections[4].text, "QED.");
     }
