@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::scan::{Cursor, split_document, without_comments};
+use super::comments::without_comments;
+use super::scan::{Cursor, split_document};
 use crate::Error;
 use crate::paper::source::{MAX_TOTAL_BYTES, Sources, extension, too_much};
 

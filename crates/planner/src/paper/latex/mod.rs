@@ -3,11 +3,14 @@
 //! This is no TeX. What it knows is what papers are written with: files that include others, comments, simple macros,
 //! headings, figures. Everything else stays as its authors wrote it, which language models read well.
 
+mod comments;
 mod include;
+mod macros;
 mod scan;
 
 use std::path::Path;
 
+use self::macros::Macros;
 use self::scan::{Cursor, plain_title};
 use super::headings::appendix;
 use super::source::Sources;
@@ -82,7 +85,7 @@ pub(super) fn read(path: &Path, mut sources: Sources) -> Result<Paper, Error> {
 /// Reads a document without comments.
 fn parse(text: &str) -> Paper {
     let (preamble, body) = scan::split_document(text);
-    let macros = scan::Macros::of(text);
+    let macros = Macros::of(text);
     let preamble = macros.expand(preamble);
     let body = macros.expand(body);
     let mut reading = Reading::default();

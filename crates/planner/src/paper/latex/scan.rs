@@ -1,6 +1,4 @@
-//! Commands, arguments, environments, comments and macros of LaTeX.
-
-use std::collections::BTreeMap;
+//! Commands, arguments and environments of LaTeX.
 
 /// Environments whose content is no LaTeX.
 const VERBATIM: [&str; 8] = [
@@ -21,16 +19,10 @@ const MAX_ARGUMENT: usize = 64 << 10;
 const MAX_ARGUMENT_OF_BROKEN: usize = 1 << 10;
 
 /// How many arguments may not end before a text counts as broken.
-const MAX_BROKEN: usize = 200;
+pub(super) const MAX_BROKEN: usize = 200;
 
 /// Longest text between the delimiters of `\verb`.
 const MAX_VERB: usize = 1000;
-
-/// Most bytes that macros may make of a text.
-const MAX_EXPANDED: usize = 64 << 20;
-
-/// Longest text that a macro stands for.
-const MAX_MACRO: usize = 400;
 
 /// A place in a text.
 pub(super) struct Cursor<'a> {
@@ -43,7 +35,7 @@ pub(super) struct Cursor<'a> {
 
 /// Ends of environments that no longer come, so that nobody looks for them again.
 #[derive(Default)]
-struct Endless(Vec<String>);
+pub(super) struct Endless(Vec<String>);
 
 impl Endless {
     /// Where a text has this, which is looked for from the front to the back of one text.
@@ -243,7 +235,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// How long a group in these brackets is that begins at the beginning, brackets included.
-fn group_length(text: &str, open: u8, close: u8, longest: usize) -> Option<usize> {
+pub(super) fn group_length(text: &str, open: u8, close: u8, longest: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut depth, mut braces) = (0_usize, 0_usize);
     let mut at = 0;
@@ -271,7 +263,7 @@ fn group_length(text: &str, open: u8, close: u8, longest: usize) -> Option<usize
 }
 
 /// How long the verbatim text is that begins at the beginning.
-fn verbatim_length(text: &str, endless: &mut Endless) -> Option<usize> {
+pub(super) fn verbatim_length(text: &str, endless: &mut Endless) -> Option<usize> {
     if let Some(rest) = text.strip_prefix("\\begin{") {
         let name = &rest[..rest.find('}')?];
         if !VERBATIM.contains(&name) {
@@ -297,104 +289,6 @@ fn verbatim_length(text: &str, endless: &mut Endless) -> Option<usize> {
     Some(text.len() - content.len() + end + delimiter.len_utf8())
 }
 
-/// A text without comments, without what never shows, and without what follows `\endinput`.
-pub(super) fn without_comments(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    let mut endless = Endless::default();
-    let mut open_conditionals = 0;
-    while let Some(at) = rest.find(['\\', '%']) {
-        kept.push_str(&rest[..at]);
-        rest = &rest[at..];
-        if rest.starts_with('%') {
-            rest = after_comment(rest, &mut kept);
-        } else if let Some(length) = verbatim_length(rest, &mut endless) {
-            kept.push_str(&rest[..length]);
-            rest = &rest[length..];
-        } else if let Some(after) = after_comment_environment(rest, &mut endless) {
-            rest = after;
-        } else if open_conditionals < MAX_BROKEN && is_command(rest, "iffalse") {
-            match after_iffalse(rest) {
-                Some(after) => rest = after,
-                None => {
-                    open_conditionals += 1;
-                    kept.push_str("\\iffalse");
-                    rest = &rest["\\iffalse".len()..];
-                }
-            }
-        } else if is_command(rest, "endinput") {
-            return kept;
-        } else {
-            let length = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
-            kept.push_str(&rest[..length]);
-            rest = &rest[length..];
-        }
-    }
-    kept.push_str(rest);
-    kept
-}
-
-/// Skips a comment. A line that is nothing but one goes as a whole; behind text, the line goes on with the next.
-fn after_comment<'a>(rest: &'a str, kept: &mut String) -> &'a str {
-    let Some(end) = rest.find('\n') else {
-        return "";
-    };
-    let next = &rest[end + 1..];
-    let before = kept.rsplit('\n').next().unwrap_or("");
-    if before.trim().is_empty() {
-        kept.truncate(kept.len() - before.len());
-        return next;
-    }
-    let trimmed = next.trim_start_matches([' ', '\t']);
-    if trimmed.starts_with('\n') {
-        &rest[end..]
-    } else {
-        trimmed
-    }
-}
-
-fn after_comment_environment<'a>(rest: &'a str, endless: &mut Endless) -> Option<&'a str> {
-    let content = rest.strip_prefix("\\begin{comment}")?;
-    let end = "\\end{comment}";
-    Some(&content[endless.find(content, end)? + end.len()..])
-}
-
-/// What follows `\iffalse .. \fi`, or its `\else`; nothing if it does not end.
-fn after_iffalse(rest: &str) -> Option<&str> {
-    let mut cursor = Cursor::new(rest);
-    cursor.command();
-    let mut depth = 0_usize;
-    while !cursor.is_at_end() {
-        cursor.take_until('\\');
-        if cursor.is_at_end() {
-            return None;
-        }
-        match cursor.command() {
-            "newif" => {
-                cursor.skip_spaces();
-                if cursor.rest().starts_with('\\') {
-                    cursor.command();
-                }
-            }
-            "fi" if depth == 0 => return Some(cursor.rest()),
-            // Its \fi stays behind, where it means nothing.
-            "else" if depth == 0 => return Some(cursor.rest()),
-            "fi" => depth -= 1,
-            "iff" | "ifthenelse" => {}
-            name if name.starts_with("if") => depth += 1,
-            _ => {}
-        }
-    }
-    None
-}
-
-/// Whether a command of this name stands at the beginning.
-fn is_command(rest: &str, name: &str) -> bool {
-    rest.strip_prefix('\\')
-        .and_then(|rest| rest.strip_prefix(name))
-        .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphabetic()))
-}
-
 /// What stands before and in `document`; everything is in it if it is not there.
 pub(super) fn split_document(text: &str) -> (&str, &str) {
     const BEGIN: &str = "\\begin{document}";
@@ -404,6 +298,13 @@ pub(super) fn split_document(text: &str) -> (&str, &str) {
     let body = &text[begin + BEGIN.len()..];
     let end = body.find("\\end{document}").unwrap_or(body.len());
     (&text[..begin], &body[..end])
+}
+
+/// Whether a command of this name stands at the beginning.
+pub(super) fn is_command(rest: &str, name: &str) -> bool {
+    rest.strip_prefix('\\')
+        .and_then(|rest| rest.strip_prefix(name))
+        .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphabetic()))
 }
 
 pub(super) fn has_command(text: &str, name: &str) -> bool {
@@ -441,130 +342,6 @@ pub(super) fn arguments_of<'a>(text: &'a str, names: &[&str]) -> Vec<&'a str> {
         arguments.extend(cursor.argument());
     }
     arguments
-}
-
-/// The authors' macros without arguments, behind which the names of methods hide.
-#[derive(Debug, Default)]
-pub(super) struct Macros(BTreeMap<String, String>);
-
-impl Macros {
-    /// Those that a document defines.
-    pub(super) fn of(text: &str) -> Self {
-        let mut macros = BTreeMap::new();
-        let mut cursor = Cursor::new(text);
-        while !cursor.is_at_end() {
-            cursor.take_until('\\');
-            if cursor.is_at_end() {
-                break;
-            }
-            if cursor.verbatim().is_some() {
-                continue;
-            }
-            let name = cursor.command();
-            let is_new = matches!(
-                name,
-                "newcommand" | "providecommand" | "DeclareRobustCommand" | "def"
-            );
-            if !is_new && name != "renewcommand" {
-                continue;
-            }
-            let after = cursor.position();
-            let Some((defined, text)) = cursor.definition(name) else {
-                cursor.at = cursor.at.max(after);
-                continue;
-            };
-            let simple = text.len() <= MAX_MACRO
-                && !text.contains(['#', '@'])
-                && !text.contains("\\begin")
-                && !text.contains("\\def")
-                && !text.contains("\\newcommand");
-            let letters = !defined.is_empty() && defined.bytes().all(|b| b.is_ascii_alphabetic());
-            // Those that LaTeX has already are redefined for looks.
-            let known = is_new || macros.contains_key(defined);
-            if simple && letters && known {
-                macros.insert(defined.to_string(), text.trim().to_string());
-            }
-        }
-        Self(macros).flattened()
-    }
-
-    /// With what the macros in macros stand for. Those that grow too long, or never end, are left alone.
-    fn flattened(mut self) -> Self {
-        for _ in 0..8 {
-            let expanded: BTreeMap<_, _> = self
-                .0
-                .iter()
-                .map(|(name, text)| (name.clone(), self.expand_within(text, 4 * MAX_MACRO)))
-                .collect();
-            let is_done = expanded == self.0;
-            self.0 = expanded;
-            self.0
-                .retain(|name, text| text.len() <= MAX_MACRO && !has_command(text, name));
-            if is_done {
-                break;
-            }
-        }
-        let names: Vec<String> = self.0.keys().cloned().collect();
-        self.0
-            .retain(|_, text| !names.iter().any(|name| has_command(text, name)));
-        self
-    }
-
-    /// A text with what its macros stand for.
-    pub(super) fn expand(&self, text: &str) -> String {
-        self.expand_within(text, MAX_EXPANDED)
-    }
-
-    fn expand_within(&self, text: &str, max_bytes: usize) -> String {
-        let mut expanded = String::with_capacity(text.len());
-        let mut cursor = Cursor::new(text);
-        while !cursor.is_at_end() {
-            expanded.push_str(cursor.take_until('\\'));
-            if cursor.is_at_end() || expanded.len() > max_bytes {
-                break;
-            }
-            if let Some(verbatim) = cursor.verbatim() {
-                expanded.push_str(verbatim);
-                continue;
-            }
-            let start = cursor.position();
-            let name = cursor.command();
-            if matches!(
-                name,
-                "newcommand" | "renewcommand" | "providecommand" | "DeclareRobustCommand" | "def"
-            ) {
-                cursor.skip_definition(name); // its own name stays
-                expanded.push_str(cursor.since(start));
-                continue;
-            }
-            let Some(meaning) = self.0.get(name) else {
-                expanded.push_str(cursor.since(start));
-                continue;
-            };
-            let meaning = meaning.replace("\\xspace", "");
-            expanded.push_str(meaning.trim_end());
-            let rest = cursor.rest();
-            if rest.starts_with("{}") {
-                cursor.at += 2;
-            } else if let Some(rest) = rest.strip_prefix("\\ ") {
-                cursor.at = text.len() - rest.len();
-                expanded.push(' ');
-            } else if meaning.ends_with(|c: char| c.is_ascii_alphabetic())
-                && last_is_command(&meaning)
-                && rest.starts_with(|c: char| c.is_ascii_alphabetic())
-            {
-                expanded.push(' '); // or two commands would become one
-            }
-        }
-        expanded.push_str(cursor.rest());
-        expanded
-    }
-}
-
-/// Whether the last word is a command.
-fn last_is_command(text: &str) -> bool {
-    text.trim_end_matches(|c: char| c.is_ascii_alphabetic())
-        .ends_with('\\')
 }
 
 /// A title without markup: `\textbf{x}` is x, notes and labels are gone, formulas stay.
@@ -651,62 +428,6 @@ pub(super) fn tidy(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn comments_go_and_percent_signs_stay() {
-        let check = |text: &str, expected: &str| assert_eq!(without_comments(text), expected);
-        check("a 5\\% gain % secret\nb", "a 5\\% gain b");
-        check("a\n  % secret\nb", "a\nb");
-        check("line\\\\% secret\n\nb", "line\\\\\n\nb");
-        check("\\verb|50%| of % secret\n x", "\\verb|50%| of x");
-        check(
-            "\\begin{verbatim}\n% kept\n\\end{verbatim}",
-            "\\begin{verbatim}\n% kept\n\\end{verbatim}",
-        );
-        check("a\\begin{comment}secret\\end{comment}b", "ab");
-        check("a\\iffalse secret \\ifx x \\fi secret\\fi b", "a b");
-        check("a\\iffalse secret \\else kept", "a kept");
-        check("p \\iff q \\iffalse open", "p \\iff q \\iffalse open");
-        check("a\\endinput secret", "a");
-        check("a %", "a ");
-    }
-
-    #[test]
-    fn macros_stand_for_what_they_say() {
-        let check = |text: &str, expected: &str| {
-            let macros = Macros::of(text);
-            let body = text.rsplit("BODY").next().unwrap();
-            assert_eq!(macros.expand(body), expected);
-        };
-        check(
-            r"\newcommand{\m}{MI\xspace}\def\x{the \m}BODY\x, \m is \m{}, \m\ good",
-            "the MI, MI is MI, MI good",
-        );
-        check(
-            r"\newcommand{\p}[1]{#1}\renewcommand{\section}{no}BODY\p{a} \section",
-            r"\p{a} \section",
-        );
-        check(
-            r"\newcommand*\m{MI}\renewcommand{\m}{MJ}BODY\m \mm",
-            r"MJ \mm",
-        );
-        check(r"\def\a{\b\b}\def\b{\a\a}BODY\a", r"\a");
-        check(
-            r"\newcommand{\R}{\mathbb}BODY\R R \R{R}",
-            r"\mathbb R \mathbb{R}",
-        );
-    }
-
-    #[test]
-    fn macros_cannot_grow_without_end() {
-        let mut text = r"\def\a{xxxxxxxxxx}".to_string();
-        for pair in b"abcdefghijklmnop".windows(2) {
-            let (from, to) = (char::from(pair[0]), char::from(pair[1]));
-            text.push_str(&format!(r"\def\{to}{{\{from}\{from}\{from}\{from}}}"));
-        }
-        let macros = Macros::of(&text);
-        assert!(macros.expand(r"\p \o \n").len() < 2000);
-    }
 
     #[test]
     fn titles_lose_their_markup() {
