@@ -27,7 +27,7 @@ const MAX_VERB: usize = 1000;
 /// A place in a text.
 pub(super) struct Cursor<'a> {
     text: &'a str,
-    at: usize,
+    pub(super) at: usize,
     endless: Endless,
     /// Arguments that did not end.
     broken: usize,
@@ -39,7 +39,7 @@ pub(super) struct Endless(Vec<String>);
 
 impl Endless {
     /// Where a text has this, which is looked for from the front to the back of one text.
-    fn find(&mut self, text: &str, end: &str) -> Option<usize> {
+    pub(super) fn find(&mut self, text: &str, end: &str) -> Option<usize> {
         if self.0.iter().any(|missing| missing == end) {
             return None;
         }
@@ -73,7 +73,7 @@ impl<'a> Cursor<'a> {
         &self.text[start..self.at]
     }
 
-    fn rest(&self) -> &'a str {
+    pub(super) fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }
 
@@ -117,7 +117,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Spaces, and at most one end of a line.
-    fn skip_spaces(&mut self) {
+    pub(super) fn skip_spaces(&mut self) {
         let rest = self.rest();
         let trimmed = rest.trim_start();
         let space = &rest[..rest.len() - trimmed.len()];
@@ -203,7 +203,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The name and the text of a macro without arguments, defined here. The cursor ends after the definition.
-    fn definition(&mut self, name: &str) -> Option<(&'a str, &'a str)> {
+    pub(super) fn definition(&mut self, name: &str) -> Option<(&'a str, &'a str)> {
         self.skip_star();
         self.skip_spaces();
         let start = self.at;
