@@ -32,39 +32,19 @@ struct Resumable {
     workspace: PathBuf,
 }
 
-/// Adds to an interruption where the state of learning is kept.
-pub fn resumable<T>(result: Result<T, kinvert::Error>, workspace: &Path) -> anyhow::Result<T> {
-    result.map_err(|error| match error {
-        kinvert::Error::Cancelled => anyhow::Error::new(error).context(Resumable {
-            workspace: workspace.to_path_buf(),
-        }),
-        error => error.into(),
-    })
-}
-
-/// The same for a study.
-pub fn resumable_study<T>(
-    result: Result<T, kinvert_study::Error>,
-    folder: &Path,
+/// Adds to an interruption where that lies which is done already.
+pub fn resumable<T, E: Into<anyhow::Error>>(
+    result: Result<T, E>,
+    workspace: &Path,
 ) -> anyhow::Result<T> {
-    result.map_err(|error| match error {
-        kinvert_study::Error::Cancelled => anyhow::Error::new(error).context(Resumable {
-            workspace: folder.to_path_buf(),
-        }),
-        error => error.into(),
-    })
-}
-
-/// The same for plans of many papers, and for their judgements.
-pub fn resumable_planner<T>(
-    result: Result<T, kinvert_planner::Error>,
-    folder: &Path,
-) -> anyhow::Result<T> {
-    result.map_err(|error| match error {
-        kinvert_planner::Error::Cancelled => anyhow::Error::new(error).context(Resumable {
-            workspace: folder.to_path_buf(),
-        }),
-        error => error.into(),
+    result.map_err(|error| {
+        let error = error.into();
+        match is_interruption(&error) {
+            true => error.context(Resumable {
+                workspace: workspace.to_path_buf(),
+            }),
+            false => error,
+        }
     })
 }
 
@@ -237,7 +217,7 @@ mod tests {
         assert_eq!(exit_code(&kinvert::Error::from(diffusion).into()), USAGE);
         assert_eq!(exit_code(&kinvert_video::Error::EmptyClip.into()), FAILED);
         let stopped =
-            resumable::<()>(Err(kinvert::Error::Cancelled), Path::new("x.work")).unwrap_err();
+            resumable::<(), _>(Err(kinvert::Error::Cancelled), Path::new("x.work")).unwrap_err();
         assert_eq!(exit_code(&stopped), INTERRUPTED);
         assert!(message(&stopped).contains("x.work"));
         assert_eq!(message(&kinvert::Error::Cancelled.into()), "interrupted\n");

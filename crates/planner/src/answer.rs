@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use kinvert_study::{Action, Form, Plan};
+use serde_json::{Map, Value};
 
 use crate::clean::{clean, is_unclean};
 use crate::{Existing, Mode};
@@ -88,16 +89,9 @@ fn read_existing(lines: &str, faults: &mut Vec<String>) -> Vec<Existing> {
         if line.is_empty() || line.starts_with("```") {
             continue;
         }
-        match serde_json::from_str::<Existing>(line) {
-            Ok(found) if found.name.trim().is_empty() => {
-                faults.push(format!("line {} of <existing>: `name` is empty", index + 1));
-            }
-            Ok(found) => existing.push(Existing {
-                name: clean(&found.name),
-                section: clean(&found.section),
-                quote: clean(&found.quote),
-            }),
-            Err(error) => faults.push(format!("line {} of <existing>: {error}", index + 1)),
+        match one_existing(line) {
+            Ok(found) => existing.push(found),
+            Err(fault) => faults.push(format!("line {} of <existing>: {fault}", index + 1)),
         }
     }
     if existing.len() > MAX_EXISTING {
@@ -108,6 +102,27 @@ fn read_existing(lines: &str, faults: &mut Vec<String>) -> Vec<Existing> {
         existing.clear();
     }
     existing
+}
+
+/// One ablation that the paper has. Only its name must be there; a section may be a number.
+fn one_existing(line: &str) -> Result<Existing, String> {
+    let fields: Map<String, Value> =
+        serde_json::from_str(line).map_err(|error| format!("no JSON object: {error}"))?;
+    let text = |name: &str| match fields.get(name) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(Value::String(text)) => Ok(clean(text).trim().to_owned()),
+        Some(Value::Number(number)) => Ok(number.to_string()),
+        Some(_) => Err(format!("`{name}` is no text")),
+    };
+    let existing = Existing {
+        name: text("name")?,
+        section: text("section")?,
+        quote: text("quote")?,
+    };
+    match existing.name.is_empty() {
+        true => Err("there is no `name`".into()),
+        false => Ok(existing),
+    }
 }
 
 fn read_plan(lines: &str, existing: &[Existing], faults: &mut Vec<String>) -> Option<Plan> {
@@ -267,6 +282,17 @@ Both embeddings are used.
             &GOOD.replace("{\"name\": \"Shape\"", "{\"nom\": \"Shape\""),
             Mode::Reviewer,
             "line 1 of <existing>",
+        );
+        let numbered = GOOD
+            .replace("\"4.3\"", "4.3")
+            .replace("\"we compare shapes\"", "null");
+        let answer = parse(&numbered, Mode::Reviewer, 5).unwrap();
+        assert_eq!(
+            (
+                answer.existing[0].section.as_str(),
+                answer.existing[0].quote.as_str()
+            ),
+            ("4.3", "")
         );
         let none = GOOD.split("{\"name\": \"A\"").next().unwrap().to_owned() + "\n</predictions>";
         refused(&none, Mode::Reviewer, "no ablations");

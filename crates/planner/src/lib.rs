@@ -4,6 +4,24 @@
 //! [`ChatModel`] that is asked in words, or the template that derives them from the method's own axes. Plans are those
 //! of [`kinvert_study`], which runs them. [`benchmark`] makes plans for many papers and measures how well they meet the
 //! ablations that people chose.
+//!
+//! ```
+//! use kinvert_planner::{Mode, Paper, Planner, Template, Watch, page::page};
+//!
+//! struct Nobody;
+//! impl Watch for Nobody {
+//!     fn is_cancelled(&self) -> bool {
+//!         false
+//!     }
+//! }
+//!
+//! let paper = Paper::parse_markdown("# Motion inversion\n\n## Abstract\n\nWe learn motion embeddings.\n");
+//! let planner = Template::default(); // or a `LanguageModel` that asks a `chat::Client`
+//! let proposal = planner.propose(&paper, Mode::Author, 1, &Nobody)?;
+//! assert_eq!(proposal.plan.ablations[0].name, "Contribution of each motion embedding");
+//! println!("{}", page(&proposal, planner.name(), Mode::Author));
+//! # Ok::<(), kinvert_planner::Error>(())
+//! ```
 
 mod answer;
 pub mod benchmark;

@@ -49,9 +49,7 @@ pub struct Existing {
     /// What it is about.
     pub name: String,
     /// Where the paper has it.
-    #[serde(default)]
     pub section: String,
     /// Words of the paper that show it.
-    #[serde(default)]
     pub quote: String,
 }

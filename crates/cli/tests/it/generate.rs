@@ -213,19 +213,22 @@ fn a_motion_of_another_model_is_refused_unless_forced_and_fitting() {
         ]);
 }
 
+/// The frames of a clip that is generated with these arguments.
+fn made(folder: &Path, name: &str, more: &str) -> Vec<Vec<u8>> {
+    let out = folder.join(name);
+    let line = format!(
+        "generate --motion {} --steps 2 {more} -o {}",
+        motion(),
+        text(&out)
+    );
+    kinvert_line(&line, &["--prompt", "a yellow star"]).ended(0);
+    frames(&out)
+}
+
 #[test]
 fn the_integration_is_the_learned_one_unless_another_is_asked_for() {
     let folder = temp();
-    let made = |name: &str, more: &str| {
-        let out = folder.path().join(name);
-        let line = format!(
-            "generate --motion {} --steps 2 {more} -o {}",
-            motion(),
-            text(&out)
-        );
-        kinvert_line(&line, &["--prompt", "a yellow star"]).ended(0);
-        frames(&out)
-    };
+    let made = |name: &str, more: &str| made(folder.path(), name, more);
     let learned = made("learned.gif", "");
     assert_eq!(made("same.gif", "--integration add-before"), learned);
     assert_ne!(made("other.gif", "--integration multiply-after"), learned);
@@ -238,16 +241,7 @@ fn the_integration_is_the_learned_one_unless_another_is_asked_for() {
 #[test]
 fn contributions_and_longer_differences_are_chosen() {
     let folder = temp();
-    let made = |name: &str, more: &str| {
-        let out = folder.path().join(name);
-        let line = format!(
-            "generate --motion {} --steps 2 {more} -o {}",
-            motion(),
-            text(&out)
-        );
-        kinvert_line(&line, &["--prompt", "a yellow star"]).ended(0);
-        frames(&out)
-    };
+    let made = |name: &str, more: &str| made(folder.path(), name, more);
     let both = made("both.gif", "--contribution both --difference-frames 1");
     assert_eq!(made("default.gif", ""), both);
     let query_key = made("query_key.gif", "--contribution query-key");

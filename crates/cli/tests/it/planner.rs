@@ -499,6 +499,17 @@ fn a_paper_that_fails_does_not_stop_the_others() {
         .saying(&["1 of 2 papers failed", "gone"]);
     assert!(desk.path("plans/good.jsonl").exists());
     assert!(!desk.path("plans/gone.jsonl").exists());
+    desk.run(&[
+        "planner",
+        "judge",
+        "--plans",
+        "nowhere",
+        "--truth",
+        "papers.jsonl",
+    ])
+    .ended(1)
+    .saying(&["nowhere", "no such folder"]);
+    assert!(!desk.path("nowhere").exists());
     let climbing = json!({"id": "x", "title": "A", "abstract": "B", "path": "../../etc/passwd"});
     fs::write(desk.path("climbing.jsonl"), climbing.to_string()).unwrap();
     desk.run(&["planner", "benchmark", "climbing.jsonl"])

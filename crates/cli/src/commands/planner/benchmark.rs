@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::models::{self, TEMPLATE};
 use super::told_failures;
 use crate::args::planner::BenchmarkArgs;
-use crate::errors::resumable_planner;
+use crate::errors::resumable;
 use crate::session::Session;
 
 /// What is printed as JSON.
@@ -43,7 +43,7 @@ pub fn run(args: &BenchmarkArgs, session: &mut Session) -> anyhow::Result<()> {
         &folder,
         &mut session.progress,
     );
-    let summary = resumable_planner(summary, &folder)?;
+    let summary = resumable(summary, &folder)?;
     let mut text = format!(
         "{}: {} of {} papers have plans, {} of them made now\n",
         folder.display(),

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::models::{self, TEMPLATE};
 use super::told_failures;
 use crate::args::planner::JudgeArgs;
-use crate::errors::{Usage, resumable_planner};
+use crate::errors::{Usage, resumable};
 use crate::session::Session;
 
 /// Where judgements lie without `--out`, in the folder of the plans.
@@ -44,7 +44,12 @@ pub fn run(args: &JudgeArgs, session: &mut Session) -> anyhow::Result<()> {
     let settings = JudgeSettings {
         temperature: args.endpoint.temperature,
         max_output_tokens: u32::try_from(args.endpoint.answer_tokens).ok(),
-        ..JudgeSettings::default()
+        // Reviews and the plan stand beside the paper.
+        paper_tokens: args
+            .endpoint
+            .context
+            .saturating_sub(args.endpoint.answer_tokens)
+            / 2,
     };
     let judges: Vec<Box<dyn Judge + '_>> = (names.iter().enumerate())
         .map(|(index, name)| -> Box<dyn Judge + '_> {
@@ -77,7 +82,7 @@ pub fn run(args: &JudgeArgs, session: &mut Session) -> anyhow::Result<()> {
         &folder,
         &mut session.progress,
     );
-    let summary = resumable_planner(summary, &folder)?;
+    let summary = resumable(summary, &folder)?;
     let judged = Judged {
         folder: &folder,
         summary: &summary,

@@ -9,7 +9,7 @@ use kinvert_study::{Document, Error, ReportOptions, StudyFolder, explain};
 use super::compile::compiled;
 use super::report;
 use crate::args::study::RunArgs;
-use crate::errors::{PartlyFailed, Usage, resumable_study};
+use crate::errors::{PartlyFailed, Usage, resumable};
 use crate::networks;
 use crate::session::Session;
 
@@ -34,7 +34,7 @@ pub fn run(args: &RunArgs, session: &mut Session) -> anyhow::Result<()> {
         evaluator: &evaluator,
     };
     let summary = runner::run(&folder, &options, &mut session.progress);
-    let summary = resumable_study(summary, folder.path())?;
+    let summary = resumable(summary, folder.path())?;
     let results = folder.results()?;
     let files = report::write(&results, None, ReportOptions::default())?;
     let text = format!(

@@ -76,7 +76,8 @@ pub struct JudgementRecord {
 /// out of all means, and told. An empty plan is judged: it meets nothing.
 ///
 /// # Errors
-/// [`Error::Cancelled`] if the user asked to stop; if files cannot be read or written.
+/// [`Error::Folder`] if there are no plans; [`Error::Cancelled`] if the user asked to stop; if files cannot be read or
+/// written.
 pub fn judge_all(
     manifest: &Manifest,
     plans: &Path,
@@ -85,6 +86,12 @@ pub fn judge_all(
     folder: &Path,
     progress: &mut dyn Progress,
 ) -> Result<JudgeSummary, Error> {
+    if !plans.is_dir() {
+        return Err(Error::Folder {
+            path: plans.to_owned(),
+            reason: "no such folder, expected one with a plan for each paper".into(),
+        });
+    }
     let mut summary = JudgeSummary::new(manifest, options.top_k);
     let papers = papers_to_judge(manifest, plans, &mut summary)?;
     let mut work = Vec::new();

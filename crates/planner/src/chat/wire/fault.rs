@@ -71,10 +71,12 @@ impl AnswerFault {
                 "check that the base URL leads to chat completions as OpenAI speaks them"
             }
             Self::Empty | Self::Length { .. } => {
-                "let the answer have more tokens; what a model thinks counts as well"
+                "let the answer have more tokens (--answer-tokens); what a model thinks counts as well"
             }
             Self::Filtered | Self::Refused { .. } => "ask another model",
-            Self::TooLong { .. } => "bound the answer's tokens",
+            Self::TooLong { .. } => {
+                "bound the answer's tokens (--answer-tokens), or ask another model"
+            }
             Self::CutOff | Self::Reported { .. } => "try again later, or ask another endpoint",
         };
         Some(hint.into())

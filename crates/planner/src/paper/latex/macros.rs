@@ -19,15 +19,7 @@ impl Macros {
     pub(super) fn of(text: &str) -> Self {
         let mut macros = BTreeMap::new();
         let mut cursor = Cursor::new(text);
-        while !cursor.is_at_end() {
-            cursor.take_until('\\');
-            if cursor.is_at_end() {
-                break;
-            }
-            if cursor.verbatim().is_some() {
-                continue;
-            }
-            let name = cursor.command();
+        while let Some(name) = cursor.next_command() {
             let is_new = matches!(
                 name,
                 "newcommand" | "providecommand" | "DeclareRobustCommand" | "def"

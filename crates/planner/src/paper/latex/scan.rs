@@ -116,6 +116,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Moves behind the name of the next command that is not in verbatim text.
+    pub(super) fn next_command(&mut self) -> Option<&'a str> {
+        loop {
+            self.take_until('\\');
+            if self.is_at_end() {
+                return None;
+            }
+            if self.verbatim().is_none() {
+                return Some(self.command());
+            }
+        }
+    }
+
     /// Spaces, and at most one end of a line.
     pub(super) fn skip_spaces(&mut self) {
         let rest = self.rest();
@@ -322,15 +335,7 @@ pub(super) fn argument_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 pub(super) fn arguments_of<'a>(text: &'a str, names: &[&str]) -> Vec<&'a str> {
     let mut arguments = Vec::new();
     let mut cursor = Cursor::new(text);
-    while !cursor.is_at_end() {
-        cursor.take_until('\\');
-        if cursor.is_at_end() {
-            break;
-        }
-        if cursor.verbatim().is_some() {
-            continue;
-        }
-        let name = cursor.command();
+    while let Some(name) = cursor.next_command() {
         if !names.contains(&name) {
             continue;
         }
