@@ -134,7 +134,7 @@ fn shown(asked: &Asked) -> String {
     for turn in &asked.request.turns {
         let _ = write!(text, "\n# user\n\n{}\n", turn.text); // writing to a string cannot fail
     }
-    let _ = writeln!(text, "\n# about {} tokens", asked.tokens);
+    let _ = writeln!(text, "\n# at most about {} tokens", asked.tokens);
     text
 }
 
