@@ -158,6 +158,12 @@ fn read_plan(lines: &str, existing: &[Existing], faults: &mut Vec<String>) -> Op
                 ablation.action
             ));
         }
+        // Settings may name files; what a model says must not choose any.
+        if !ablation.variants.is_empty() {
+            faults.push(format!(
+                "{at} of <predictions>: `variant` is for people, expected words in `replacement`"
+            ));
+        }
         if known.contains(&key(name)) {
             faults.push(format!(
                 "{at} of <predictions>: `{name}` stands in <existing> too, expected what is missing"
@@ -282,6 +288,13 @@ Both embeddings are used.
             &GOOD.replace("{\"name\": \"Shape\"", "{\"nom\": \"Shape\""),
             Mode::Reviewer,
             "line 1 of <existing>",
+        );
+        let settings =
+            r#""variant": [{"name": "x", "model": "/etc"}], "ablated_part": "the values""#;
+        refused(
+            &GOOD.replace("\"ablated_part\": \"the values\"", settings),
+            Mode::Reviewer,
+            "`variant` is for people",
         );
         let numbered = GOOD
             .replace("\"4.3\"", "4.3")
