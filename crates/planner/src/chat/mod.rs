@@ -126,6 +126,16 @@ pub struct Usage {
     pub estimated: u64,
 }
 
+impl Usage {
+    /// The price in US dollars of all answers: nothing if nobody had to be asked, and none where it is not known.
+    pub fn price_usd(&self) -> Option<f64> {
+        match self.answers {
+            0 => Some(0.0),
+            _ => self.cost_usd,
+        }
+    }
+}
+
 impl AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
         let cost = |usage: &Self| (usage.answers > 0).then_some(usage.cost_usd);

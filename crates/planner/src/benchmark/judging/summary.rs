@@ -110,10 +110,7 @@ impl Evaluation {
             judges: records.len(),
             notes: notes(records),
             usage,
-            cost: match usage.answers {
-                0 => Some(0.0), // nobody had to be asked
-                _ => usage.cost_usd,
-            },
+            cost: usage.price_usd(),
         })
     }
 }

@@ -29,7 +29,7 @@ impl Serialize for AllPlans<'_> {
             let outcome = result.outcome.as_ref();
             let plan = PlanOf {
                 predictions: outcome.map_or("", |(lines, _)| lines.trim_end()),
-                cost: outcome.map_or(Some(0.0), |(_, record)| record.usage.cost_usd),
+                cost: outcome.map_or(Some(0.0), |(_, record)| record.usage.price_usd()),
                 planner: self.planner,
                 mode: self.mode,
                 error: outcome.err().map(String::as_str),
