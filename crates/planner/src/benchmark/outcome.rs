@@ -13,16 +13,30 @@ pub struct Failure {
     pub error: String,
 }
 
-/// What it took and what failed: `12900 tokens, 0.04 $, 1 failed`.
-pub(super) fn told(usage: &Usage, failed: usize) -> String {
-    let mut told = format!("{} tokens", usage.input_tokens + usage.output_tokens);
-    if let Some(cost) = usage.cost_usd {
-        told += &format!(", {cost:.2} $");
+/// What work on papers took so far, and how much of it failed.
+#[derive(Default)]
+pub(super) struct Tally {
+    usage: Usage,
+    failed: usize,
+}
+
+impl Tally {
+    /// Adds what one paper took, or that it failed, and says all of it: `12900 tokens, 0.04 $, 1 failed`.
+    pub(super) fn add(&mut self, usage: Option<Usage>) -> String {
+        match usage {
+            Some(usage) => self.usage += usage,
+            None => self.failed += 1,
+        }
+        let tokens = self.usage.input_tokens + self.usage.output_tokens;
+        let mut told = format!("{tokens} tokens");
+        if let Some(cost) = self.usage.cost_usd {
+            told += &format!(", {cost:.2} $");
+        }
+        if self.failed > 0 {
+            told += &format!(", {} failed", self.failed);
+        }
+        told
     }
-    if failed > 0 {
-        told += &format!(", {failed} failed");
-    }
-    told
 }
 
 /// An error and its causes in one line.

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kinvert_base::Quiet;
 use kinvert_planner::benchmark::{
-    Judge, JudgeOptions, JudgeSettings, JudgeSummary, LanguageModelJudge, Manifest, agreement,
-    judge_all,
+    Case, Judge, JudgeName, JudgeOptions, JudgeSettings, JudgeSummary, Judgement, Labels,
+    LanguageModelJudge, Manifest, agreement, judge_all,
 };
 use kinvert_planner::{ChatAnswer, ChatModel, ChatRequest, Error, Usage, Watch};
 use serde_json::{Value, json};
@@ -353,4 +353,62 @@ fn plans_are_held_to_reviews() {
     );
     judge(&papers, folder.path(), &[&model], None);
     assert_eq!(model.asked.load(Ordering::Relaxed), 1);
+}
+
+/// A judge that answers about reviews whatever it is asked.
+struct Muddled;
+
+impl Judge for Muddled {
+    fn name(&self) -> JudgeName {
+        JudgeName {
+            model: "muddled".into(),
+            sample: 0,
+        }
+    }
+
+    fn paper_tokens(&self) -> usize {
+        0
+    }
+
+    fn question(&self, _: &Case<'_>) -> Result<String, Error> {
+        Ok(String::new())
+    }
+
+    fn judge(&self, _: &Case<'_>, _: &dyn Watch) -> Result<Judgement, Error> {
+        Ok(Judgement {
+            labels: Labels::Reviews(Vec::new()),
+            discussion: String::new(),
+            notes: Vec::new(),
+            usage: Usage::default(),
+        })
+    }
+}
+
+#[test]
+fn labels_of_another_kind_than_the_truth_are_no_judgement() {
+    let folder = tempfile::tempdir().unwrap();
+    let plans = folder.path().join("plans");
+    fs::create_dir(&plans).unwrap();
+    write_plan(&plans, "one", &["a"]);
+    let manifest = manifest(folder.path(), &[paper("one", &["x"])]);
+    let options = JudgeOptions {
+        top_k: None,
+        parallel: NonZeroUsize::MIN,
+    };
+    let judged = folder.path().join("judged");
+    let summary = judge_all(
+        &manifest,
+        &plans,
+        &[&Muddled],
+        &options,
+        &judged,
+        &mut Quiet,
+    )
+    .unwrap();
+    assert_eq!(summary.judged, 0);
+    assert!(
+        summary.failed[0].error.contains("another kind"),
+        "{:?}",
+        summary.failed
+    );
 }

@@ -76,6 +76,13 @@ fn answer_of(
             return Err(Failed::Own(error));
         }
     };
+    // Scores hold labels and truth to be of one kind.
+    if !is_of_kind(&judgement.labels, paper.truth) {
+        return Err(Failed::Own(Error::NoJudgement {
+            judge: judge.name().to_string(),
+            reason: "its labels are of another kind than the truth".into(),
+        }));
+    }
     let record = JudgementRecord {
         id: entry.id.clone(),
         judge: judge.name(),
@@ -91,14 +98,21 @@ fn answer_of(
 
 /// Labels from their lines, if they are of the truth's kind.
 fn labels_of(lines: &str, truth: &Truth) -> Option<Labels> {
-    match (Labels::parse(lines).ok()?, truth) {
+    let labels = match (Labels::parse(lines).ok()?, truth) {
         (Labels::Ablations(labels), Truth::Reviews { .. }) if labels.is_empty() => {
-            Some(Labels::Reviews(Vec::new())) // no lines may be either
+            Labels::Reviews(Vec::new()) // no lines may be either
         }
-        (labels @ Labels::Ablations(_), Truth::Ablations(_))
-        | (labels @ Labels::Reviews(_), Truth::Reviews { .. }) => Some(labels),
-        _ => None,
-    }
+        (labels, _) => labels,
+    };
+    is_of_kind(&labels, truth).then_some(labels)
+}
+
+/// Whether labels say something about this kind of truth.
+fn is_of_kind(labels: &Labels, truth: &Truth) -> bool {
+    matches!(
+        (labels, truth),
+        (Labels::Ablations(_), Truth::Ablations(_)) | (Labels::Reviews(_), Truth::Reviews { .. })
+    )
 }
 
 /// What a judge sees of a paper.

@@ -30,7 +30,7 @@ use super::judge::{Judge, JudgeName};
 use super::labels::Labels;
 use super::majority::majority;
 use super::manifest::{Entry, Manifest, Truth};
-use super::outcome::{Failure, told, with_causes};
+use super::outcome::{Failure, Tally, with_causes};
 use crate::{Error, Usage};
 
 /// Labels, scores and cost of each paper.
@@ -103,18 +103,15 @@ pub fn judge_all(
     }
     work.sort_by_key(|(_, paper, _)| paper.at); // all judges of a paper, then the next paper
 
-    let (mut so_far, mut failed) = (Usage::default(), 0);
+    let mut tally = Tally::default();
     let results = each(
         "judging",
         &work,
         options.parallel,
         |(judge, paper, folder), watch| judge_one(*judge, paper, folder, watch),
         |result: &JudgeResult| {
-            match &result.outcome {
-                Ok((_, record)) => so_far += record.usage,
-                Err(_) => failed += 1,
-            }
-            told(&so_far, failed)
+            let done = result.outcome.as_ref().ok();
+            tally.add(done.map(|(_, record)| record.usage))
         },
         progress,
     )?;

@@ -21,7 +21,7 @@ use self::record::{paper_sha256, settings_sha256};
 use super::each::each;
 use super::files;
 use super::manifest::{Entry, Manifest};
-use super::outcome::{Failure, told, with_causes};
+use super::outcome::{Failure, Tally, with_causes};
 use crate::{Error, Mode, Planner, Usage, Watch};
 
 /// All plans of a folder.
@@ -70,19 +70,15 @@ pub fn run(
     for entry in &manifest.entries {
         refuse_others(folder, &entry.id, planner, options)?;
     }
-    let mut so_far = Usage::default();
-    let mut failed = 0;
+    let mut tally = Tally::default();
     let results = each(
         "planning",
         &manifest.entries,
         options.parallel,
         |entry, watch| plan_one(entry, planner, options, folder, watch),
         |result: &PlanResult| {
-            match &result.outcome {
-                Ok((_, record)) => so_far += record.usage,
-                Err(_) => failed += 1,
-            }
-            told(&so_far, failed)
+            let done = result.outcome.as_ref().ok();
+            tally.add(done.map(|(_, record)| record.usage))
         },
         progress,
     )?;
