@@ -380,13 +380,19 @@ pub(super) fn line(line: &str) -> Line {
     }
 }
 
+/// Bytes of the longest entity behind its `&`: `#1114111;`.
+const LONGEST_ENTITY: usize = 9;
+
 /// A text with the characters that its entities stand for. Names are those that XML knows.
 fn decoded(text: &str) -> String {
     let mut decoded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('&') {
         decoded.push_str(before);
-        let entity = after.split_once(';').and_then(|(name, after)| {
+        // Looked for no further than the longest entity goes, lest a text full of `&` takes forever.
+        let end = after.bytes().take(LONGEST_ENTITY).position(|b| b == b';');
+        let entity = end.and_then(|end| {
+            let (name, after) = (&after[..end], &after[end + 1..]);
             let char = match name {
                 "amp" => '&',
                 "lt" => '<',

@@ -208,6 +208,20 @@ mod tests {
     }
 
     #[test]
+    fn what_looks_like_an_entity_and_is_none_stays() {
+        let long = "&".repeat(1 << 20);
+        for text in [
+            "a & b; &x; &#; &#x41; &#9;",
+            "&amp",
+            "&#1114112; &#1114111;x",
+            "&é;",
+            &long,
+        ] {
+            check(&plan([text, "a", "b"], &[], &["FID"]));
+        }
+    }
+
+    #[test]
     fn texts_of_others_stay_text() {
         let hostile = "<img src=x onerror=alert(1)> ![a](http://b) [c]: http://d [e][f]";
         let page = plan([hostile, hostile, hostile], &[hostile], &[hostile]).to_markdown();
