@@ -7,6 +7,7 @@ use burn_flex::Flex;
 use kinvert::inversion::{Learner, Reference};
 use kinvert::{InversionSettings, Pipeline, Quiet};
 use kinvert_diffusion::NoiseSource;
+use kinvert_nets::Hooks;
 use kinvert_sprites::model::model_files;
 
 type B = Autodiff<Flex>;
@@ -68,7 +69,7 @@ fn denoising_step_with_guidance(bencher: divan::Bencher) {
     bencher.bench_local(|| {
         pipeline
             .unet()
-            .forward(both.clone(), &[501.0], text.clone(), None)
+            .forward(both.clone(), &[501.0], text.clone(), Hooks::default())
             .into_data()
     });
 }

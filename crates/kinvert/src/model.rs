@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use kinvert_nets::TemporalSite;
 use kinvert_nets::kernels::TrackingBackend;
-use kinvert_nets::unet3d::TemporalSite;
 use kinvert_nets::{Device, ModelFiles, OnDevice};
 use kinvert_video::Clip;
 

@@ -1,7 +1,7 @@
 //! What a model folder holds, read from its configuration and hashed, without loading the network.
 
 use kinvert_diffusion::{NoiseSchedule, PredictionType, SchedulerConfig};
-use kinvert_nets::{ModelFiles, UNet3DConditionConfig};
+use kinvert_nets::{ModelFiles, TemporalSite, VideoUNetConfig};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -49,10 +49,7 @@ impl ModelSummary {
     /// If a file is missing or unreadable, or describes a model that is not supported. Weights are hashed,
     /// not checked: [`load_model`](crate::load_model) does that.
     pub fn read(files: &ModelFiles) -> Result<Self, Error> {
-        const CONFIG: &str = "config.json";
-        let unet_files = files.part("unet");
-        let unet: UNet3DConditionConfig = unet_files.json(CONFIG)?;
-        unet.check(&unet_files.label(CONFIG))?;
+        let unet = VideoUNetConfig::read(&files.part("unet"))?;
         let scheduler_files = files.part("scheduler");
         let config = SchedulerConfig::from_json(
             &scheduler_files.read(SCHEDULER)?,
@@ -60,7 +57,7 @@ impl ModelSummary {
         )?;
         let schedule = NoiseSchedule::new(&config)?;
         let recommendations = Recommendations::load(files)?;
-        let site = |site: kinvert_nets::unet3d::TemporalSite| SiteSummary {
+        let site = |site: TemporalSite| SiteSummary {
             name: site.name,
             channels: site.channels,
         };
