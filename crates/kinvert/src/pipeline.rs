@@ -14,8 +14,7 @@ use kinvert_diffusion::{
 use kinvert_nets::clip::{CLIPTextModel, CLIPTokenizer};
 use kinvert_nets::kernels::TrackingBackend;
 use kinvert_nets::{
-    AutoencoderKL, Hooks, ModelFiles, Precision, TemporalSite, VideoUNet, VideoUNetConfig,
-    weight_files,
+    AutoencoderKL, Hooks, ModelFiles, TemporalSite, VideoUNet, VideoUNetConfig, weight_files,
 };
 use kinvert_video::Clip;
 use serde::Serialize;
@@ -33,6 +32,7 @@ use crate::projection::Projection;
 use crate::settings::{
     Contribution, GenerationSettings, InversionSettings, MotionKind, Recommendations,
 };
+use crate::source::{LoadOptions, ModelSource};
 use crate::workspace::{INVERTED_LATENTS, LATENTS, Workspace};
 use kinvert_base::Progress;
 
@@ -70,19 +70,23 @@ pub struct Pipeline<B: TrackingBackend> {
 }
 
 impl<B: TrackingBackend> Pipeline<B> {
-    /// Loads a text-to-video folder in the diffusers layout: `unet/`, `vae/`, `text_encoder/`, `tokenizer/`
-    /// and `scheduler/`.
+    /// Loads every part of a base model onto a device.
     ///
     /// # Errors
     /// If a file is missing or damaged, or the parts do not belong to each other.
-    pub fn load(files: &ModelFiles, device: &B::Device) -> Result<Self, Error> {
+    pub fn load(
+        source: &ModelSource,
+        options: &LoadOptions,
+        device: &B::Device,
+    ) -> Result<Self, Error> {
+        let files = &source.pipeline;
         let recommendations = Recommendations::load(files)?;
         let id = ModelId {
             name: recommendations
                 .name
                 .clone()
                 .unwrap_or_else(|| model_name(files)),
-            sha256: model_hash(files)?,
+            sha256: model_hash(source)?,
         };
         let scheduler_files = files.part("scheduler");
         let scheduler = SchedulerConfig::from_json(
@@ -90,7 +94,7 @@ impl<B: TrackingBackend> Pipeline<B> {
             &scheduler_files.label(SCHEDULER),
         )?;
         let (unet_config, tracked_unet) =
-            VideoUNet::<B>::load(&files.part("unet"), device, Precision::F32)?;
+            VideoUNet::<B>::load(&source.unet(), device, options.precision)?;
         let pipeline = Self {
             id,
             recommendations,
@@ -103,13 +107,13 @@ impl<B: TrackingBackend> Pipeline<B> {
             schedule: NoiseSchedule::new(&scheduler)?,
             device: device.clone(),
         };
-        pipeline.check_parts(files)?;
+        pipeline.check_parts(source)?;
         Ok(pipeline)
     }
 
-    fn check_parts(&self, files: &ModelFiles) -> Result<(), Error> {
+    fn check_parts(&self, source: &ModelSource) -> Result<(), Error> {
         self.tokenizer.check_fits(self.text_encoder.config())?;
-        let unet = || files.part("unet").label("config.json");
+        let unet = || source.unet().label("config.json");
         let (wanted, found) = (
             self.text_encoder.config().hidden_size,
             self.unet_config.cross_attention_dim(),
@@ -715,27 +719,29 @@ pub(crate) fn model_name(files: &ModelFiles) -> String {
 }
 
 /// Hash over everything that decides what the model makes.
-pub(crate) fn model_hash(files: &ModelFiles) -> Result<String, Error> {
-    let mut names: Vec<String> = [
+pub(crate) fn model_hash(source: &ModelSource) -> Result<String, Error> {
+    const OTHERS: [&str; 6] = [
         "scheduler/scheduler_config.json",
         "tokenizer/vocab.json",
         "tokenizer/merges.txt",
         "tokenizer/tokenizer.json",
         "tokenizer/tokenizer_config.json",
         "tokenizer/special_tokens_map.json",
-    ]
-    .map(String::from)
-    .to_vec();
-    for (part, stem) in [
-        ("unet", "diffusion_pytorch_model"),
-        ("vae", "diffusion_pytorch_model"),
-        ("text_encoder", "model"),
+    ];
+    let files = &source.pipeline;
+    let mut hashed: Vec<(String, ModelFiles, String)> = OTHERS
+        .map(|name| (name.to_string(), files.clone(), name.to_string()))
+        .into();
+    for (part, folder, stem) in [
+        ("unet", source.unet(), "diffusion_pytorch_model"),
+        ("vae", files.part("vae"), "diffusion_pytorch_model"),
+        ("text_encoder", files.part("text_encoder"), "model"),
     ] {
-        let weights = weight_files(&files.part(part), stem)?;
-        names.push(format!("{part}/config.json"));
-        names.extend(weights.into_iter().map(|name| format!("{part}/{name}")));
+        let weights = weight_files(&folder, stem)?;
+        let names = std::iter::once("config.json".to_string()).chain(weights);
+        hashed.extend(names.map(|name| (format!("{part}/{name}"), folder.clone(), name)));
     }
-    Ok(files.sha256(&names)?)
+    Ok(ModelFiles::sha256_of(&hashed)?)
 }
 
 /// SHA-256 of a value's JSON.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::backend::Autodiff;
 use burn_flex::Flex;
 use kinvert::embedding::{Embedding, SiteEmbeddings};
-use kinvert::{Clip, ModelFiles, Pipeline};
+use kinvert::{Clip, LoadOptions, ModelFiles, Pipeline};
 use kinvert_diffusion::{NoiseSchedule, SchedulerConfig};
 use kinvert_nets::{Precision, VideoUNet};
 use kinvert_testkit::{Recording, fixtures_dir};
@@ -20,7 +20,8 @@ pub fn sprites_folder() -> PathBuf {
 }
 
 pub fn sprites() -> Pipeline<B> {
-    Pipeline::load(&ModelFiles::folder(sprites_folder()), &Default::default()).unwrap()
+    let source = ModelFiles::folder(sprites_folder()).into();
+    Pipeline::load(&source, &LoadOptions::default(), &Default::default()).unwrap()
 }
 
 /// The small random network of the published code's recordings.
