@@ -29,6 +29,7 @@ pub mod atomic;
 pub mod checkpoint;
 pub mod embedding;
 pub mod error;
+pub mod gradient;
 pub mod import;
 pub mod inversion;
 pub mod model;
