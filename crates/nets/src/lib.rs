@@ -5,6 +5,7 @@
 
 pub mod autoencoder_kl;
 pub mod clip;
+pub mod cost;
 pub mod cotracker;
 pub mod device;
 pub mod error;

@@ -12,8 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Tensor, TensorData, backend::Backend, bf16, f16};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, FloatDType, Tensor, TensorData, backend::Backend, bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
@@ -366,6 +366,36 @@ impl Stored {
             None => Ok(values),
         }
     }
+}
+
+/// A network with its weights, drawn now if they were not yet, in a number format, and frozen.
+pub fn in_precision<B: Backend, M: Module<B>>(module: M, precision: Precision) -> M {
+    struct Cast(FloatDType);
+
+    impl<B: Backend> ModuleMapper<B> for Cast {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            let id = param.id;
+            let tensor = param.val().detach();
+            Param::initialized(id, tensor.cast(self.0).set_require_grad(false))
+        }
+    }
+
+    module.map(&mut Cast(precision.dtype())).no_grad()
+}
+
+/// Numbers that a network holds.
+pub fn parameters<B: Backend, M: Module<B>>(module: &M) -> u64 {
+    struct Count(u64);
+
+    impl<B: Backend> ModuleVisitor<B> for Count {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            self.0 += param.lazy_shape().num_elements() as u64;
+        }
+    }
+
+    let mut count = Count(0);
+    module.visit(&mut count);
+    count.0
 }
 
 /// Walks a network and puts the stored tensors in.

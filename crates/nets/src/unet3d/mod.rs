@@ -29,7 +29,7 @@ use crate::{Error, KeyMap, ModelFiles, Weights};
 const TRANSFORMER_IN: &str = "transformer_in";
 
 /// Heads of the temporal transformer before the first block; the published class fixes them.
-const TRANSFORMER_IN_HEADS: usize = 8;
+pub(crate) const TRANSFORMER_IN_HEADS: usize = 8;
 
 /// Keys that are no Rust field names.
 const KEY_MAPS: [KeyMap<'static>; 3] =
