@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use kinvert::{Device, ModelFiles, MotionModel, load_model};
+use kinvert::{Device, LoadOptions, ModelFiles, MotionModel, load_model};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -60,7 +60,11 @@ impl Session {
     /// Loads a model onto the chosen device.
     pub fn load(&self, files: &ModelFiles) -> anyhow::Result<Box<dyn MotionModel>> {
         let started = std::time::Instant::now();
-        let model = load_model(files, self.global.device)?;
+        let model = load_model(
+            &files.clone().into(),
+            &LoadOptions::default(),
+            self.global.device,
+        )?;
         let load_ms = started.elapsed().as_millis() as u64;
         tracing::info!(model = model.id().name, device = %self.global.device, load_ms, "The model is loaded.");
         Ok(model)

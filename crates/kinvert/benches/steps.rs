@@ -5,8 +5,9 @@ use burn::backend::Autodiff;
 use burn::tensor::Tensor;
 use burn_flex::Flex;
 use kinvert::inversion::{Learner, Reference};
-use kinvert::{InversionSettings, Pipeline, Quiet};
+use kinvert::{InversionSettings, LoadOptions, Pipeline, Quiet};
 use kinvert_diffusion::NoiseSource;
+use kinvert_nets::Hooks;
 use kinvert_sprites::model::model_files;
 
 type B = Autodiff<Flex>;
@@ -16,7 +17,12 @@ fn main() {
 }
 
 fn pipeline() -> Pipeline<B> {
-    Pipeline::load(&model_files(), &Default::default()).expect("the built-in model loads")
+    Pipeline::load(
+        &model_files().into(),
+        &LoadOptions::default(),
+        &Default::default(),
+    )
+    .expect("the built-in model loads")
 }
 
 fn latents() -> Tensor<Flex, 5> {
@@ -68,7 +74,7 @@ fn denoising_step_with_guidance(bencher: divan::Bencher) {
     bencher.bench_local(|| {
         pipeline
             .unet()
-            .forward(both.clone(), &[501.0], text.clone(), None)
+            .forward(both.clone(), &[501.0], text.clone(), Hooks::default())
             .into_data()
     });
 }

@@ -19,8 +19,8 @@ use std::time::Instant;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_flex::Flex;
 use kinvert::{
-    Clip, Debias, Device, GenerationSettings, InitialNoise, InversionSettings, MotionModel, Quiet,
-    load_model,
+    Clip, Debias, Device, GenerationSettings, InitialNoise, InversionSettings, LoadOptions,
+    MotionModel, Quiet, load_model,
 };
 use kinvert_nets::clip::{CLIPModel, CLIPTokenizer, ImagePreprocessor};
 use kinvert_sprites::{Background, Colour, Look, Motion, Scene, Shape, model::model_files, track};
@@ -121,7 +121,7 @@ struct Score {
 }
 
 fn run() -> Result<(), Failure> {
-    let model = load_model(&model_files(), Device::Cpu)?;
+    let model = load_model(&model_files().into(), &LoadOptions::default(), Device::Cpu)?;
     let arguments = Arguments::parse(model.as_ref())?;
     let judge = Judge::load()?;
     let ways = ways(&arguments.generation);

@@ -10,8 +10,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use kinvert_nets::TemporalSite;
 use kinvert_nets::Weights;
-use kinvert_nets::unet3d::TemporalSite;
 
 use crate::embedding::{Embedding, SiteEmbeddings};
 use crate::error::Error;

@@ -14,9 +14,8 @@ use burn::optim::{AdamWState, AdaptiveMomentumState};
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Tensor, TensorData};
 use kinvert_diffusion::{NoiseSchedule, NoiseSource};
-use kinvert_nets::UNet3DCondition;
 use kinvert_nets::kernels::TrackingBackend;
-use kinvert_nets::unet3d::TemporalSite;
+use kinvert_nets::{Hooks, TemporalSite, VideoUNet};
 
 use crate::checkpoint::{Checkpoint, SavedTensor};
 use crate::embedding::{Embedding, SiteEmbeddings, grid_weights};
@@ -68,7 +67,7 @@ pub struct Draw<B: AutodiffBackend> {
 /// The embeddings of all sites stand in one list, each followed by its projection if it has one, so that each
 /// has one place in the optimiser and in a checkpoint.
 pub struct Learner<'a, B: TrackingBackend> {
-    unet: &'a UNet3DCondition<B>,
+    unet: &'a VideoUNet<B>,
     schedule: &'a NoiseSchedule,
     settings: &'a InversionSettings,
     sites: Vec<LearnedSite<B>>,
@@ -132,7 +131,7 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
     /// Starts at the chosen sites, for latents of the given frames, height and width, from embeddings of zero;
     /// from [random ones and projections of zero](crate::projection) if they are concatenated.
     pub fn new(
-        unet: &'a UNet3DCondition<B>,
+        unet: &'a VideoUNet<B>,
         schedule: &'a NoiseSchedule,
         settings: &'a InversionSettings,
         sites: &[TemporalSite],
@@ -224,7 +223,7 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
             noisy,
             &[draw.timestep as f64],
             reference.caption_states.clone(),
-            Some(&modulation),
+            Hooks::temporal(Some(&modulation)),
         );
         let loss = self.settings.objective.loss(predicted, target, draw.frame);
         let value = scalar(loss.clone());

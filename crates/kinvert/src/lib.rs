@@ -5,10 +5,10 @@
 //! reference clip ([`MotionModel::invert`]) and replayed with another prompt ([`MotionModel::generate`]).
 //!
 //! ```
-//! use kinvert::{Clip, Device, GenerationSettings, InversionSettings, Quiet, load_model};
+//! use kinvert::{Clip, Device, GenerationSettings, InversionSettings, LoadOptions, Quiet, load_model};
 //! use kinvert_sprites::{Motion, Scene, model::model_files};
 //!
-//! let model = load_model(&model_files(), Device::Cpu)?;
+//! let model = load_model(&model_files().into(), &LoadOptions::default(), Device::Cpu)?;
 //! let reference = Clip::new(Scene::random_with_motion(Motion::Arc, 1).render(), model.fps())?;
 //!
 //! // A few steps show how it goes; the recommended settings learn something.
@@ -41,6 +41,7 @@ pub mod projection;
 pub mod settings;
 pub mod shape;
 pub mod sites;
+pub mod source;
 pub mod summary;
 pub mod transfer;
 pub mod variant;
@@ -50,7 +51,7 @@ pub use embedding::Debias;
 pub use error::Error;
 pub use kinvert_base::{Progress, Quiet};
 pub use kinvert_diffusion::{InitialNoise, SamplerKind};
-pub use kinvert_nets::{Device, ModelFiles};
+pub use kinvert_nets::{Device, ModelFiles, Precision};
 pub use kinvert_video::Clip;
 pub use model::{MotionModel, load_model};
 pub use modulation::Integration;
@@ -62,6 +63,7 @@ pub use settings::{
 };
 pub use shape::EmbeddingShape;
 pub use sites::SiteSelection;
+pub use source::{LoadOptions, ModelSource};
 pub use summary::ModelSummary;
 pub use transfer::{
     ClipOptions, Destination, FrameRate, GenerationRequest, TransferReport, TransferRequest,

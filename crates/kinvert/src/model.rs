@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
+use kinvert_nets::TemporalSite;
 use kinvert_nets::kernels::TrackingBackend;
-use kinvert_nets::unet3d::TemporalSite;
-use kinvert_nets::{Device, ModelFiles, OnDevice};
+use kinvert_nets::{Device, OnDevice};
 use kinvert_video::Clip;
 
 use crate::error::Error;
 use crate::motion::{ModelId, Motion};
 use crate::pipeline::Pipeline;
 use crate::settings::{GenerationSettings, InversionSettings, Recommendations};
+use crate::source::{LoadOptions, ModelSource};
 use kinvert_base::Progress;
 
 /// A loaded base model that learns and replays motions. Methods are those of [`Pipeline`]. It may move to another thread.
@@ -77,22 +78,26 @@ pub trait MotionModel: Send {
     fn check_origin(&self, motion: &Motion) -> Result<(), Error>;
 }
 
-/// Loads a text-to-video model folder (or the built-in model's files) onto a device.
+/// Loads a base model, for example a text-to-video folder or the built-in model's files, onto a device.
 ///
 /// # Errors
 /// As [`Pipeline::load`].
-pub fn load_model(files: &ModelFiles, device: Device) -> Result<Box<dyn MotionModel>, Error> {
-    struct Load<'a>(&'a ModelFiles);
+pub fn load_model(
+    source: &ModelSource,
+    options: &LoadOptions,
+    device: Device,
+) -> Result<Box<dyn MotionModel>, Error> {
+    struct Load<'a>(&'a ModelSource, &'a LoadOptions);
 
     impl OnDevice for Load<'_> {
         type Output = Result<Box<dyn MotionModel>, Error>;
 
         fn run<B: TrackingBackend>(self, device: &B::Device) -> Self::Output {
-            Ok(Box::new(Pipeline::<B>::load(self.0, device)?))
+            Ok(Box::new(Pipeline::<B>::load(self.0, self.1, device)?))
         }
     }
 
-    device.run(Load(files))
+    device.run(Load(source, options))
 }
 
 impl<B: TrackingBackend> MotionModel for Pipeline<B> {

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use burn::tensor::{Tensor, TensorData, backend::Backend};
+use kinvert_nets::layers::apply::cast_like;
 use kinvert_nets::layers::attention::Projections;
 use kinvert_nets::layers::temporal::{AttentionAt, AttentionInputs, TemporalModulation};
 use serde::{Deserialize, Serialize};
@@ -164,7 +165,7 @@ impl<B: Backend> MotionModulation<B> {
         let Some(input) = input else {
             return features;
         };
-        let embedding = input.embedding.clone();
+        let embedding = cast_like(input.embedding.clone(), &features);
         match self.integration {
             Integration::AddBefore | Integration::AddAfter => {
                 features + for_every_clip(embedding, at.batch)
@@ -177,6 +178,7 @@ impl<B: Backend> MotionModulation<B> {
                 // The two halves are projected apart and added, which is the same and does not copy a
                 // shared embedding to every position.
                 Some(projection) => {
+                    let projection = cast_like(projection.clone(), &features);
                     let [rows, channels] = projection.dims();
                     let half = |index| {
                         let first = index * channels;

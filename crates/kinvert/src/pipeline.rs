@@ -13,10 +13,8 @@ use kinvert_diffusion::{
 };
 use kinvert_nets::clip::{CLIPTextModel, CLIPTokenizer};
 use kinvert_nets::kernels::TrackingBackend;
-use kinvert_nets::layers::temporal::TemporalModulation;
-use kinvert_nets::unet3d::TemporalSite;
 use kinvert_nets::{
-    AutoencoderKL, ModelFiles, UNet3DCondition, UNet3DConditionConfig, weight_files,
+    AutoencoderKL, Hooks, ModelFiles, TemporalSite, VideoUNet, VideoUNetConfig, weight_files,
 };
 use kinvert_video::Clip;
 use serde::Serialize;
@@ -34,6 +32,7 @@ use crate::projection::Projection;
 use crate::settings::{
     Contribution, GenerationSettings, InversionSettings, MotionKind, Recommendations,
 };
+use crate::source::{LoadOptions, ModelSource};
 use crate::workspace::{INVERTED_LATENTS, LATENTS, Workspace};
 use kinvert_base::Progress;
 
@@ -63,34 +62,39 @@ pub struct Pipeline<B: TrackingBackend> {
     tokenizer: CLIPTokenizer,
     text_encoder: CLIPTextModel<Inner<B>>,
     vae: AutoencoderKL<Inner<B>>,
-    unet_config: UNet3DConditionConfig,
-    unet: UNet3DCondition<Inner<B>>,
-    tracked_unet: UNet3DCondition<B>,
+    unet_config: VideoUNetConfig,
+    unet: VideoUNet<Inner<B>>,
+    tracked_unet: VideoUNet<B>,
     schedule: NoiseSchedule,
     device: B::Device,
 }
 
 impl<B: TrackingBackend> Pipeline<B> {
-    /// Loads a text-to-video folder in the diffusers layout: `unet/`, `vae/`, `text_encoder/`, `tokenizer/`
-    /// and `scheduler/`.
+    /// Loads every part of a base model onto a device.
     ///
     /// # Errors
     /// If a file is missing or damaged, or the parts do not belong to each other.
-    pub fn load(files: &ModelFiles, device: &B::Device) -> Result<Self, Error> {
+    pub fn load(
+        source: &ModelSource,
+        options: &LoadOptions,
+        device: &B::Device,
+    ) -> Result<Self, Error> {
+        let files = &source.pipeline;
         let recommendations = Recommendations::load(files)?;
         let id = ModelId {
             name: recommendations
                 .name
                 .clone()
                 .unwrap_or_else(|| model_name(files)),
-            sha256: model_hash(files)?,
+            sha256: model_hash(source)?,
         };
         let scheduler_files = files.part("scheduler");
         let scheduler = SchedulerConfig::from_json(
             &scheduler_files.read(SCHEDULER)?,
             &scheduler_files.label(SCHEDULER),
         )?;
-        let (unet_config, tracked_unet) = UNet3DCondition::<B>::load(&files.part("unet"), device)?;
+        let (unet_config, tracked_unet) =
+            VideoUNet::<B>::load(&source.unet(), device, options.precision)?;
         let pipeline = Self {
             id,
             recommendations,
@@ -103,16 +107,16 @@ impl<B: TrackingBackend> Pipeline<B> {
             schedule: NoiseSchedule::new(&scheduler)?,
             device: device.clone(),
         };
-        pipeline.check_parts(files)?;
+        pipeline.check_parts(source)?;
         Ok(pipeline)
     }
 
-    fn check_parts(&self, files: &ModelFiles) -> Result<(), Error> {
+    fn check_parts(&self, source: &ModelSource) -> Result<(), Error> {
         self.tokenizer.check_fits(self.text_encoder.config())?;
-        let unet = || files.part("unet").label("config.json");
+        let unet = || source.unet().label("config.json");
         let (wanted, found) = (
             self.text_encoder.config().hidden_size,
-            self.unet_config.cross_attention_dim,
+            self.unet_config.cross_attention_dim(),
         );
         if wanted != found {
             return Err(Error::PartsDoNotFit {
@@ -123,10 +127,8 @@ impl<B: TrackingBackend> Pipeline<B> {
             });
         }
         let channels = self.vae.latent_channels();
-        for (field, found) in [
-            ("in_channels", self.unet_config.in_channels),
-            ("out_channels", self.unet_config.out_channels),
-        ] {
+        let [in_channels, out_channels] = self.unet_config.latent_channels();
+        for (field, found) in [("in_channels", in_channels), ("out_channels", out_channels)] {
             if found != channels {
                 return Err(Error::PartsDoNotFit {
                     path: unet(),
@@ -160,12 +162,12 @@ impl<B: TrackingBackend> Pipeline<B> {
     }
 
     /// The network on the plain backend.
-    pub fn unet(&self) -> &UNet3DCondition<Inner<B>> {
+    pub fn unet(&self) -> &VideoUNet<Inner<B>> {
         &self.unet
     }
 
     /// The network on the tracking backend, over the same weights.
-    pub fn tracked_unet(&self) -> &UNet3DCondition<B> {
+    pub fn tracked_unet(&self) -> &VideoUNet<B> {
         &self.tracked_unet
     }
 
@@ -190,8 +192,7 @@ impl<B: TrackingBackend> Pipeline<B> {
         if let Some(size) = self.recommendations.size {
             return size;
         }
-        let step =
-            self.vae.spatial_compression() << (self.unet_config.block_out_channels.len() - 1);
+        let step = self.vae.spatial_compression() << (self.unet_config.levels() - 1);
         let aspect = width as f64 / height as f64;
         let ideal = [
             (PUBLISHED_AREA * aspect).sqrt(),
@@ -288,7 +289,10 @@ impl<B: TrackingBackend> Pipeline<B> {
             "inverting the clip",
             latents,
             progress,
-            |latents, timestep| self.unet.forward(latents, &[timestep], text.clone(), None),
+            |latents, timestep| {
+                let hooks = Hooks::default();
+                self.unet.forward(latents, &[timestep], text.clone(), hooks)
+            },
         )
     }
 
@@ -301,7 +305,7 @@ impl<B: TrackingBackend> Pipeline<B> {
         start: Tensor<Inner<B>, 5>,
         prompt: &str,
         settings: &GenerationSettings,
-        modulation: Option<&dyn TemporalModulation<Inner<B>>>,
+        hooks: Hooks<'_, Inner<B>>,
         progress: &mut dyn Progress,
     ) -> Result<Tensor<Inner<B>, 5>, Error> {
         let guidance = Guidance::new(settings.guidance)?;
@@ -325,11 +329,10 @@ impl<B: TrackingBackend> Pipeline<B> {
                         both,
                         &[timestep],
                         text.clone(),
-                        modulation,
+                        hooks,
                     ))
                 } else {
-                    self.unet
-                        .forward(latents, &[timestep], text.clone(), modulation)
+                    self.unet.forward(latents, &[timestep], text.clone(), hooks)
                 }
             },
         )
@@ -389,7 +392,7 @@ impl<B: TrackingBackend> Pipeline<B> {
         let workspace = workspace.map(Workspace::open).transpose()?;
 
         let latents_key = fingerprint(&(&self.id.sha256, &reference_sha256));
-        let shape = [1, self.unet_config.in_channels, clip.len(), height, width];
+        let shape = [1, self.vae.latent_channels(), clip.len(), height, width];
         let latents = cached(
             workspace.as_ref(),
             (LATENTS, &latents_key),
@@ -541,8 +544,8 @@ impl<B: TrackingBackend> Pipeline<B> {
             None => None,
         };
         let start = self.start(motion, seed, settings, frames, latent_size, progress)?;
-        let modulation = modulation.as_ref().map(|m| m as &dyn TemporalModulation<_>);
-        let latents = self.sample(start, prompt, settings, modulation, progress)?;
+        let hooks = Hooks::temporal(modulation.as_ref().map(|modulation| modulation as _));
+        let latents = self.sample(start, prompt, settings, hooks, progress)?;
         let fps = motion.map_or(self.fps(), |motion| motion.metadata.fps);
         self.decode_latents(latents, fps, progress)
     }
@@ -631,7 +634,7 @@ impl<B: TrackingBackend> Pipeline<B> {
         [height, width]: [usize; 2],
         progress: &mut dyn Progress,
     ) -> Result<Tensor<Inner<B>, 5>, Error> {
-        let shape = [1, self.unet_config.in_channels, frames, height, width];
+        let shape = [1, self.vae.latent_channels(), frames, height, width];
         let noise = NoiseSource::new(seed).gaussian(START_NOISE, 0, shape, &self.device);
         let inverted = motion.and_then(|motion| motion.inverted_latents.as_ref());
         let inverted = match inverted {
@@ -716,27 +719,29 @@ pub(crate) fn model_name(files: &ModelFiles) -> String {
 }
 
 /// Hash over everything that decides what the model makes.
-pub(crate) fn model_hash(files: &ModelFiles) -> Result<String, Error> {
-    let mut names: Vec<String> = [
+pub(crate) fn model_hash(source: &ModelSource) -> Result<String, Error> {
+    const OTHERS: [&str; 6] = [
         "scheduler/scheduler_config.json",
         "tokenizer/vocab.json",
         "tokenizer/merges.txt",
         "tokenizer/tokenizer.json",
         "tokenizer/tokenizer_config.json",
         "tokenizer/special_tokens_map.json",
-    ]
-    .map(String::from)
-    .to_vec();
-    for (part, stem) in [
-        ("unet", "diffusion_pytorch_model"),
-        ("vae", "diffusion_pytorch_model"),
-        ("text_encoder", "model"),
+    ];
+    let files = &source.pipeline;
+    let mut hashed: Vec<(String, ModelFiles, String)> = OTHERS
+        .map(|name| (name.to_string(), files.clone(), name.to_string()))
+        .into();
+    for (part, folder, stem) in [
+        ("unet", source.unet(), "diffusion_pytorch_model"),
+        ("vae", files.part("vae"), "diffusion_pytorch_model"),
+        ("text_encoder", files.part("text_encoder"), "model"),
     ] {
-        let weights = weight_files(&files.part(part), stem)?;
-        names.push(format!("{part}/config.json"));
-        names.extend(weights.into_iter().map(|name| format!("{part}/{name}")));
+        let weights = weight_files(&folder, stem)?;
+        let names = std::iter::once("config.json".to_string()).chain(weights);
+        hashed.extend(names.map(|name| (format!("{part}/{name}"), folder.clone(), name)));
     }
-    Ok(files.sha256(&names)?)
+    Ok(ModelFiles::sha256_of(&hashed)?)
 }
 
 /// SHA-256 of a value's JSON.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use kinvert_nets::unet3d::{SitePart, TemporalSite};
+use kinvert_nets::{SitePart, TemporalSite};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;

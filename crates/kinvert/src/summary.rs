@@ -1,13 +1,14 @@
 //! What a model folder holds, read from its configuration and hashed, without loading the network.
 
 use kinvert_diffusion::{NoiseSchedule, PredictionType, SchedulerConfig};
-use kinvert_nets::{ModelFiles, UNet3DConditionConfig};
+use kinvert_nets::{TemporalSite, VideoUNetConfig};
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::motion::ModelId;
 use crate::pipeline::{PUBLISHED_FPS, PUBLISHED_FRAMES, SCHEDULER, model_hash, model_name};
 use crate::settings::{GenerationSettings, InversionSettings, Recommendations};
+use crate::source::ModelSource;
 
 /// What a base model is and what it is used for.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,11 +49,9 @@ impl ModelSummary {
     /// # Errors
     /// If a file is missing or unreadable, or describes a model that is not supported. Weights are hashed,
     /// not checked: [`load_model`](crate::load_model) does that.
-    pub fn read(files: &ModelFiles) -> Result<Self, Error> {
-        const CONFIG: &str = "config.json";
-        let unet_files = files.part("unet");
-        let unet: UNet3DConditionConfig = unet_files.json(CONFIG)?;
-        unet.check(&unet_files.label(CONFIG))?;
+    pub fn read(source: &ModelSource) -> Result<Self, Error> {
+        let files = &source.pipeline;
+        let unet = VideoUNetConfig::read(&source.unet())?;
         let scheduler_files = files.part("scheduler");
         let config = SchedulerConfig::from_json(
             &scheduler_files.read(SCHEDULER)?,
@@ -60,14 +59,14 @@ impl ModelSummary {
         )?;
         let schedule = NoiseSchedule::new(&config)?;
         let recommendations = Recommendations::load(files)?;
-        let site = |site: kinvert_nets::unet3d::TemporalSite| SiteSummary {
+        let site = |site: TemporalSite| SiteSummary {
             name: site.name,
             channels: site.channels,
         };
         Ok(Self {
             id: ModelId {
                 name: recommendations.name.unwrap_or_else(|| model_name(files)),
-                sha256: model_hash(files)?,
+                sha256: model_hash(source)?,
             },
             frames: recommendations.frames.unwrap_or(PUBLISHED_FRAMES),
             size: recommendations.size,
@@ -83,11 +82,13 @@ impl ModelSummary {
 
 #[cfg(test)]
 mod tests {
+    use kinvert_nets::ModelFiles;
+
     use super::*;
 
     #[test]
     fn the_built_in_model_says_what_it_is() {
-        let summary = ModelSummary::read(&kinvert_sprites::model::model_files()).unwrap();
+        let summary = ModelSummary::read(&kinvert_sprites::model::model_files().into()).unwrap();
         assert_eq!((summary.id.name.as_str(), summary.frames), ("sprites", 16));
         assert_eq!((summary.size, summary.fps), (Some([64, 64]), 8.0));
         assert_eq!(summary.id.sha256.len(), 64);
@@ -97,7 +98,7 @@ mod tests {
     #[test]
     fn a_folder_without_a_model_names_the_missing_file() {
         let folder = tempfile::tempdir().unwrap();
-        let error = ModelSummary::read(&ModelFiles::folder(folder.path())).unwrap_err();
+        let error = ModelSummary::read(&ModelFiles::folder(folder.path()).into()).unwrap_err();
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(
             source.contains("unet/config.json: no such file"),

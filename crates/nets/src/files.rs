@@ -154,17 +154,29 @@ impl ModelFiles {
         }
     }
 
-    /// SHA-256 over the names and contents of the given files, as lower-case hexadecimal. Files that are not
-    /// there are passed over.
+    /// [`sha256_of`](Self::sha256_of) files of this set by their own names.
     ///
     /// # Errors
     /// If a file that is there cannot be read.
     pub fn sha256(&self, names: &[String]) -> Result<String, Error> {
+        let named = |name: &String| (name.clone(), self.clone(), name.clone());
+        Self::sha256_of(&names.iter().map(named).collect::<Vec<_>>())
+    }
+
+    /// SHA-256 over names and contents of files, as lower-case hexadecimal: for each the name it goes by, the set it
+    /// is in and its name there. Files that are not there are passed over.
+    ///
+    /// # Errors
+    /// If a file that is there cannot be read.
+    pub fn sha256_of(named: &[(String, ModelFiles, String)]) -> Result<String, Error> {
         let mut hasher = Sha256::new();
-        for name in names.iter().filter(|name| self.contains(name)) {
-            let bytes = self.open(name)?;
-            hasher.update((name.len() as u64).to_le_bytes());
-            hasher.update(name.as_bytes());
+        for (label, files, name) in named {
+            if !files.contains(name) {
+                continue;
+            }
+            let bytes = files.open(name)?;
+            hasher.update((label.len() as u64).to_le_bytes());
+            hasher.update(label.as_bytes());
             hasher.update((bytes.len() as u64).to_le_bytes());
             hasher.update(&*bytes);
         }

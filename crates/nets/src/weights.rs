@@ -13,12 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Tensor, TensorData, backend::Backend, bf16, f16};
+use burn::tensor::{DType, Tensor, TensorData, backend::Backend, bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use crate::error::{Error, KeyFaults};
 use crate::files::{FileBytes, ModelFiles};
+use crate::precision::Precision;
 use crate::pytorch;
 
 /// How the fields of a network become keys of its checkpoint: pairs of (part of the field's path, what
@@ -205,17 +206,31 @@ impl Weights {
         })
     }
 
-    /// Fills a network, converting every weight to the backend's float type, and freezes it: no weight
-    /// collects gradients.
+    /// Fills a network in f32; see [`fill_as`](Self::fill_as).
     ///
     /// # Errors
-    /// [`Error::Weights`] with every fault, if there is any.
+    /// As [`fill_as`](Self::fill_as).
     pub fn fill<B: Backend, M: Module<B>>(
         self,
         module: M,
         key_map: KeyMap<'_>,
     ) -> Result<M, Error> {
+        self.fill_as(Precision::F32, module, key_map)
+    }
+
+    /// Fills a network, converting every weight to the given number format, and freezes it: no weight collects
+    /// gradients.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] with every fault, if there is any.
+    pub fn fill_as<B: Backend, M: Module<B>>(
+        self,
+        precision: Precision,
+        module: M,
+        key_map: KeyMap<'_>,
+    ) -> Result<M, Error> {
         let mut filler = Filler {
+            precision,
             weights: &self,
             key_map,
             path: Vec::new(),
@@ -355,6 +370,7 @@ impl Stored {
 
 /// Walks a network and puts the stored tensors in.
 struct Filler<'a> {
+    precision: Precision,
     weights: &'a Weights,
     key_map: KeyMap<'a>,
     path: Vec<String>,
@@ -461,7 +477,9 @@ impl<B: Backend> ModuleMapper<B> for Filler<'_> {
         match self.find(param.lazy_shape().to_vec()) {
             Some(data) => {
                 let id = param.id;
-                param.transform_for_load(Tensor::from_data(data, &device), id)
+                let dtype = DType::from(self.precision.dtype());
+                let tensor = Tensor::from_data(data.convert_dtype(dtype), (&device, dtype));
+                param.transform_for_load(tensor, id)
             }
             None => param,
         }

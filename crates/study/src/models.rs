@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use kinvert::{Device, ModelFiles, MotionModel, load_model};
+use kinvert::{Device, LoadOptions, ModelFiles, MotionModel, load_model};
 
 use crate::error::Error;
 
@@ -32,7 +32,7 @@ impl Models {
                 BUILT_IN_MODEL => kinvert_sprites::model::model_files(),
                 folder => ModelFiles::folder(Path::new(folder)),
             };
-            let model = load_model(&files, self.device)?;
+            let model = load_model(&files.into(), &LoadOptions::default(), self.device)?;
             self.loaded.insert(name.into(), model);
         }
         match self.loaded.get(name) {

@@ -59,7 +59,7 @@ pub fn run(args: &InspectArgs, session: &Session) -> anyhow::Result<()> {
     if is_model(path) {
         let files = ModelFiles::folder(path);
         session.load(&files)?;
-        let summary = ModelSummary::read(&files)?;
+        let summary = ModelSummary::read(&files.clone().into())?;
         return session.print(&model_text(&summary), &report(Found::Model(summary.into())));
     }
     if is_safetensors(path) {

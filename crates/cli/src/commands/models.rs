@@ -76,7 +76,7 @@ fn model_folders(parent: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn entry(path: Option<&PathBuf>, files: &ModelFiles) -> Entry {
-    let state = match ModelSummary::read(files) {
+    let state = match ModelSummary::read(&files.clone().into()) {
         Ok(summary) => State::Usable(summary.into()),
         Err(error) => State::Unusable {
             error: format!("{:#}", anyhow::Error::from(error)),

@@ -226,7 +226,12 @@ fn frames_are_chosen_resized_and_recorded() {
 fn the_library_generates_what_the_program_does() {
     let folder = temp();
     let files = kinvert_sprites::model::model_files();
-    let model: Box<dyn MotionModel> = kinvert::load_model(&files, "cpu".parse().unwrap()).unwrap();
+    let model: Box<dyn MotionModel> = kinvert::load_model(
+        &files.into(),
+        &kinvert::LoadOptions::default(),
+        "cpu".parse().unwrap(),
+    )
+    .unwrap();
     let motion_file = motion();
     let path = folder.path().join("a.mp4");
     let line = format!(

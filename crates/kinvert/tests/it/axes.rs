@@ -10,8 +10,7 @@ use kinvert::modulation::MotionModulation;
 use kinvert::projection::Projection;
 use kinvert::{EmbeddingShape, Error, Integration, InversionSettings, Progress, Quiet};
 use kinvert_diffusion::NoiseSource;
-use kinvert_nets::UNet3DCondition;
-use kinvert_nets::unet3d::{SitePart, TemporalSite};
+use kinvert_nets::{Hooks, SitePart, TemporalSite, VideoUNet};
 use kinvert_testkit::{Recording, values};
 
 use crate::support::{B, schedule, unet};
@@ -81,7 +80,7 @@ fn reference() -> Reference<B> {
 
 /// A learner at its start, and the first draw.
 fn with_learner(
-    unet: &UNet3DCondition<B>,
+    unet: &VideoUNet<B>,
     settings: &InversionSettings,
     check: impl FnOnce(Learner<'_, B>, Draw<B>),
 ) {
@@ -102,7 +101,7 @@ fn learning_starts_from_the_plain_model_and_can_leave_it() {
             reference.latents.clone().inner(),
             &[500.0],
             reference.caption_states.clone().inner(),
-            modulation.map(|m| m as _),
+            Hooks::temporal(modulation.map(|m| m as _)),
         ))
     };
     let plain = predict(None);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kinvert::Error;
 use kinvert::import::read_published_embeddings;
-use kinvert_nets::unet3d::{TemporalSite, UNet3DConditionConfig};
+use kinvert_nets::{TemporalSite, UNet3DConditionConfig};
 use kinvert_testkit::{Recording, fixtures_dir};
 
 use crate::support::published_embeddings;

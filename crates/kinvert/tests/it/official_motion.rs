@@ -8,7 +8,7 @@ use kinvert::modulation::MotionModulation;
 use kinvert::{Debias, Integration, InversionSettings, Objective};
 use kinvert_diffusion::{DdimInversion, Guidance, Sampler, SamplerKind};
 use kinvert_nets::layers::temporal::TemporalModulation;
-use kinvert_nets::unet3d::{SitePart, TemporalSite};
+use kinvert_nets::{Hooks, SitePart, TemporalSite};
 use kinvert_testkit::{Recording, Tolerance, assert_close, values};
 
 use crate::support::{B, Inner, published_embeddings, schedule, unet};
@@ -44,7 +44,7 @@ fn predict(
         recording.tensor("latents", &device),
         &[timestep],
         recording.tensor("text", &device),
-        modulation,
+        Hooks::temporal(modulation),
     )
 }
 
@@ -354,7 +354,7 @@ fn ddim_inversion_of_the_plain_network() {
     let mut latents: Tensor<Inner, 5> = recording.tensor("latents", &device);
     for (index, timestep) in timesteps.into_iter().enumerate() {
         let text = recording.tensor("text", &device);
-        let output = unet.forward(latents.clone(), &[timestep as f64], text, None);
+        let output = unet.forward(latents.clone(), &[timestep as f64], text, Hooks::default());
         latents = inversion.step(output, index, latents);
         let name = format!("latents.after_{}", index + 1);
         if recording.names().contains(&name) {
@@ -391,7 +391,12 @@ fn guided_sampling_with_embeddings() {
         for index in 0..sampler.steps() {
             let both = Tensor::cat(vec![latents.clone(), latents.clone()], 0);
             let timestep = sampler.timesteps()[index] as f64;
-            let output = unet.forward(both, &[timestep], text.clone(), Some(&modulation));
+            let output = unet.forward(
+                both,
+                &[timestep],
+                text.clone(),
+                Hooks::temporal(Some(&modulation)),
+            );
             latents = sampler.step(guidance.combine_halves(output), index, latents);
             let name = format!("{name}.after_{}", index + 1);
             if recording.names().contains(&name) {

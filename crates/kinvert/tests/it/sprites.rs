@@ -11,6 +11,7 @@ use kinvert::{
     Contribution, Debias, EmbeddingShape, Error, GenerationSettings, InitialNoise,
     InversionSettings, Motion, MotionKind, Progress, Quiet,
 };
+use kinvert_nets::Hooks;
 use kinvert_testkit::{Recording, Tolerance, assert_close};
 
 use crate::support::{B, Inner, bounce, embedding, sprites};
@@ -50,7 +51,7 @@ fn golden_embeddings(recording: &Recording) -> Vec<SiteEmbeddings> {
         .sites
         .select(&pipeline.sites())
         .unwrap();
-    let site = |site: kinvert_nets::unet3d::TemporalSite| {
+    let site = |site: kinvert_nets::TemporalSite| {
         let grid = site.grid([8, 8]);
         let read = |name: &str| {
             let name = format!("final/{}/{name}", site.name);
@@ -175,7 +176,7 @@ fn sampling_without_a_motion() {
     ];
     for (name, start) in starts {
         let latents = pipeline
-            .sample(start, PROMPT, &settings, None, &mut Quiet)
+            .sample(start, PROMPT, &settings, Hooks::default(), &mut Quiet)
             .unwrap();
         recording.expect(name, latents, TRAJECTORY);
     }
@@ -211,7 +212,13 @@ fn sampling_with_a_motion_in_every_strategy() {
             .unwrap();
         let start = recording.tensor("start_blend", &Default::default());
         let latents = pipeline
-            .sample(start, PROMPT, &settings, Some(&modulation), &mut Quiet)
+            .sample(
+                start,
+                PROMPT,
+                &settings,
+                Hooks::temporal(Some(&modulation)),
+                &mut Quiet,
+            )
             .unwrap();
         recording.expect(name, latents, TRAJECTORY);
     }

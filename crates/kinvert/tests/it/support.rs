@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use burn::backend::Autodiff;
 use burn_flex::Flex;
 use kinvert::embedding::{Embedding, SiteEmbeddings};
-use kinvert::{Clip, ModelFiles, Pipeline};
+use kinvert::{Clip, LoadOptions, ModelFiles, Pipeline};
 use kinvert_diffusion::{NoiseSchedule, SchedulerConfig};
-use kinvert_nets::UNet3DCondition;
+use kinvert_nets::{Precision, VideoUNet};
 use kinvert_testkit::{Recording, fixtures_dir};
 
 /// The tracking backend and the plain one beneath it.
@@ -20,13 +20,14 @@ pub fn sprites_folder() -> PathBuf {
 }
 
 pub fn sprites() -> Pipeline<B> {
-    Pipeline::load(&ModelFiles::folder(sprites_folder()), &Default::default()).unwrap()
+    let source = ModelFiles::folder(sprites_folder()).into();
+    Pipeline::load(&source, &LoadOptions::default(), &Default::default()).unwrap()
 }
 
 /// The small random network of the published code's recordings.
-pub fn unet() -> UNet3DCondition<B> {
+pub fn unet() -> VideoUNet<B> {
     let files = ModelFiles::folder(fixtures_dir().join("parity/unet3d"));
-    UNet3DCondition::load(&files, &Default::default())
+    VideoUNet::load(&files, &Default::default(), Precision::F32)
         .unwrap()
         .1
 }

@@ -6,6 +6,7 @@
 use burn::nn::conv::{Conv2d, Conv3d};
 use burn::nn::{GroupNorm, LayerNorm, Linear, PaddingConfig2d};
 use burn::prelude::*;
+use burn::tensor::FloatDType;
 
 use crate::kernels::NetBackend;
 use crate::kernels::conv::{self, ConvGeometry};
@@ -109,3 +110,14 @@ pub fn layer_norm<B: NetBackend, const D: usize>(
 
 /// Epsilon of every layer norm here; Burn's layer keeps its own to itself.
 pub const LAYER_NORM_EPSILON: f64 = 1e-5;
+
+/// The tensor in the number format of another.
+pub fn cast_like<B: Backend, const D: usize, const E: usize>(
+    tensor: Tensor<B, D>,
+    like: &Tensor<B, E>,
+) -> Tensor<B, D> {
+    if tensor.dtype() == like.dtype() {
+        return tensor;
+    }
+    tensor.cast(FloatDType::from(like.dtype()))
+}

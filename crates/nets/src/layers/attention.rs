@@ -6,6 +6,7 @@
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 
+use super::adapter::Place;
 use super::apply::linear;
 use crate::KeyMap;
 use crate::kernels::NetBackend;
@@ -70,14 +71,18 @@ pub struct Projections<B: Backend> {
 
 impl<B: NetBackend> Attention<B> {
     /// Attends from `hidden_states` `[batch, tokens, channels]` to `context` `[batch, context tokens, context
-    /// channels]`.
-    pub fn forward(&self, hidden_states: Tensor<B, 3>, context: Tensor<B, 3>) -> Tensor<B, 3> {
-        let projections = Projections {
-            query: linear(&self.to_q, hidden_states),
-            key: linear(&self.to_k, context.clone()),
-            value: linear(&self.to_v, context),
-        };
-        self.attend(projections)
+    /// channels]`; `place` is where this layer is.
+    pub fn forward(
+        &self,
+        hidden_states: Tensor<B, 3>,
+        context: Tensor<B, 3>,
+        place: &Place<'_, B>,
+    ) -> Tensor<B, 3> {
+        let query = place.linear("to_q", &self.to_q, hidden_states);
+        let key = place.linear("to_k", &self.to_k, context.clone());
+        let value = place.linear("to_v", &self.to_v, context);
+        let mixed = attention_tokens(query, key, value, self.heads);
+        place.linear("to_out.0", &self.to_out, mixed)
     }
 
     /// The three projections of self-attention, where values may read another input than queries and keys do.
@@ -121,8 +126,9 @@ impl<B: NetBackend> FeedForward<B> {
         }
     }
 
-    /// `[batch, tokens, channels]` to the same shape.
-    pub fn forward(&self, hidden_states: Tensor<B, 3>) -> Tensor<B, 3> {
-        linear(&self.proj_out, geglu(linear(&self.proj_in, hidden_states)))
+    /// `[batch, tokens, channels]` to the same shape; `place` is where this layer is.
+    pub fn forward(&self, hidden_states: Tensor<B, 3>, place: &Place<'_, B>) -> Tensor<B, 3> {
+        let gated = geglu(place.linear("net.0.proj", &self.proj_in, hidden_states));
+        place.linear("net.2", &self.proj_out, gated)
     }
 }

@@ -17,6 +17,7 @@ use burn::nn::{
 };
 use burn::prelude::*;
 
+use super::adapter::Place;
 use super::apply::{group_norm, group_norm_silu, layer_norm, linear, temporal_conv};
 use super::attention::{Attention, AttentionConfig, FeedForward, Projections};
 use crate::KeyMap;
@@ -202,7 +203,7 @@ impl<B: NetBackend> TemporalBlock<B> {
             features = features + attended;
         }
         let normed = layer_norm(&self.norm3, features.clone());
-        features + self.ff.forward(normed)
+        features + self.ff.forward(normed, &Place::new("", None))
     }
 }
 

@@ -6,7 +6,8 @@
 use burn::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
 
-use super::apply::{group_norm, layer_norm, linear};
+use super::adapter::Place;
+use super::apply::{group_norm, layer_norm};
 use super::attention::{Attention, AttentionConfig, FeedForward};
 use crate::kernels::NetBackend;
 
@@ -67,21 +68,25 @@ pub struct Transformer2D<B: Backend> {
 
 impl<B: NetBackend> Transformer2D<B> {
     /// `hidden_states` and the result are `[batch * frames, channels, height, width]`;
-    /// `encoder_hidden_states` is `[batch, text tokens, cross_attention_dim]`, one row per clip.
+    /// `encoder_hidden_states` is `[batch, text tokens, cross_attention_dim]`, one row per clip; `place` is where
+    /// this layer is.
     pub fn forward(
         &self,
         hidden_states: Tensor<B, 4>,
         encoder_hidden_states: Tensor<B, 3>,
+        place: &Place<'_, B>,
     ) -> Tensor<B, 4> {
         let [images, channels, height, width] = hidden_states.dims();
         let tokens = group_norm(&self.norm, hidden_states.clone())
             .reshape([images, channels, height * width])
             .swap_dims(1, 2); // [images, H*W, C]
-        let mut tokens = linear(&self.proj_in, tokens);
-        for block in &self.transformer_blocks {
-            tokens = block.forward(tokens, encoder_hidden_states.clone());
+        let mut tokens = place.linear("proj_in", &self.proj_in, tokens);
+        for (index, block) in self.transformer_blocks.iter().enumerate() {
+            let place = place.part("transformer_blocks").part(&index.to_string());
+            tokens = block.forward(tokens, encoder_hidden_states.clone(), &place);
         }
-        let output = linear(&self.proj_out, tokens)
+        let output = place
+            .linear("proj_out", &self.proj_out, tokens)
             .swap_dims(1, 2)
             .reshape([images, channels, height, width]);
         output + hidden_states
@@ -101,11 +106,19 @@ struct SpatialBlock<B: Backend> {
 
 impl<B: NetBackend> SpatialBlock<B> {
     /// `tokens` is `[batch * frames, positions, channels]`, `text` is `[batch, text tokens, channels]`.
-    fn forward(&self, tokens: Tensor<B, 3>, text: Tensor<B, 3>) -> Tensor<B, 3> {
+    fn forward(
+        &self,
+        tokens: Tensor<B, 3>,
+        text: Tensor<B, 3>,
+        place: &Place<'_, B>,
+    ) -> Tensor<B, 3> {
         let [images, positions, channels] = tokens.dims();
         let batch = text.dims()[0];
         let normed = layer_norm(&self.norm1, tokens.clone());
-        let tokens = tokens + self.attn1.forward(normed.clone(), normed);
+        let tokens = tokens
+            + self
+                .attn1
+                .forward(normed.clone(), normed, &place.part("attn1"));
         // All frames of a clip read the same text, so they are one long sequence of queries and the text is
         // projected once per clip.
         let normed = layer_norm(&self.norm2, tokens.clone()).reshape([
@@ -116,9 +129,9 @@ impl<B: NetBackend> SpatialBlock<B> {
         let tokens = tokens
             + self
                 .attn2
-                .forward(normed, text)
+                .forward(normed, text, &place.part("attn2"))
                 .reshape([images, positions, channels]);
         let normed = layer_norm(&self.norm3, tokens.clone());
-        tokens + self.ff.forward(normed)
+        tokens + self.ff.forward(normed, &place.part("ff"))
     }
 }

@@ -10,37 +10,11 @@ use crate::layers::resample::{
     Downsample2D, Downsample2DConfig, DownsamplePadding, Upsample2D, Upsample2DConfig,
 };
 use crate::layers::resnet::{ResnetBlock2D, ResnetBlock2DConfig};
-use crate::layers::temporal::{
-    TemporalConvLayer, TemporalModulation, TransformerTemporal, TransformerTemporalConfig,
-};
+use crate::layers::temporal::{TemporalConvLayer, TransformerTemporal, TransformerTemporalConfig};
 use crate::layers::transformer_2d::{Transformer2D, Transformer2DConfig};
+use crate::video_unet::Pass;
 
 use super::UNet3DConditionConfig;
-
-/// What every layer of one forward pass shares.
-pub(super) struct Pass<'a, B: Backend> {
-    /// Frames per clip.
-    pub frames: usize,
-    /// Time embedding, `[batch * frames, channels]`.
-    pub temb: Tensor<B, 2>,
-    /// Text states, `[batch, text tokens, channels]`.
-    pub encoder_hidden_states: Tensor<B, 3>,
-    /// What the caller changes inside the temporal attentions.
-    pub modulation: Option<&'a dyn TemporalModulation<B>>,
-    /// Receives the output of every layer by its path.
-    pub observe: Option<&'a mut Observer<'a, B>>,
-}
-
-/// Receives outputs `[batch * frames, channels, height, width]` by the path of the layer they come from.
-pub type Observer<'a, B> = dyn FnMut(&str, Tensor<B, 4>) + 'a;
-
-impl<B: NetBackend> Pass<'_, B> {
-    pub(super) fn show(&mut self, path: &str, output: &Tensor<B, 4>) {
-        if let Some(observe) = &mut self.observe {
-            observe(path, output.clone());
-        }
-    }
-}
 
 /// Layers at one level: each a residual block, a temporal convolution and, in blocks with attention, a
 /// spatial and a temporal transformer.
@@ -97,13 +71,15 @@ impl<B: NetBackend> Layers<B> {
         hidden_states = self.temp_convs[index].forward(hidden_states, pass.frames);
         pass.show(&format!("{path}.temp_convs.{index}"), &hidden_states);
         if let Some(attention) = self.attentions.get(index) {
-            hidden_states = attention.forward(hidden_states, pass.encoder_hidden_states.clone());
-            pass.show(&format!("{path}.attentions.{index}"), &hidden_states);
+            let path = format!("{path}.attentions.{index}");
+            let text = pass.encoder_hidden_states.clone();
+            hidden_states = attention.forward(hidden_states, text, &pass.place(&path));
+            pass.show(&path, &hidden_states);
         }
         if let Some(temp_attention) = self.temp_attentions.get(index) {
             let path = format!("{path}.temp_attentions.{index}");
             hidden_states =
-                temp_attention.forward(hidden_states, pass.frames, &path, pass.modulation);
+                temp_attention.forward(hidden_states, pass.frames, &path, pass.hooks.temporal);
             pass.show(&path, &hidden_states);
         }
         hidden_states
@@ -192,24 +168,30 @@ impl<B: NetBackend> DownBlock3D<B> {
         }
     }
 
-    /// Appends the output of every layer and of the downsampler to `skips`, and returns the last.
-    pub fn forward(
+    /// How many layers there are.
+    pub fn layers(&self) -> usize {
+        self.layers.resnets.len()
+    }
+
+    /// Runs one layer.
+    pub fn run_layer(
         &self,
-        mut hidden_states: Tensor<B, 4>,
-        skips: &mut Vec<Tensor<B, 4>>,
+        index: usize,
+        hidden_states: Tensor<B, 4>,
         pass: &mut Pass<'_, B>,
         path: &str,
     ) -> Tensor<B, 4> {
-        for index in 0..self.layers.resnets.len() {
-            hidden_states = self.layers.forward(index, hidden_states, pass, path);
-            skips.push(hidden_states.clone());
+        let hidden_states = self.layers.forward(index, hidden_states, pass, path);
+        if self.downsamplers.is_empty() && index + 1 == self.layers() {
+            pass.show(path, &hidden_states);
         }
-        for downsampler in &self.downsamplers {
-            hidden_states = downsampler.forward(hidden_states);
-            skips.push(hidden_states.clone());
-        }
-        pass.show(path, &hidden_states);
         hidden_states
+    }
+
+    /// Halves height and width, unless this is the last block.
+    pub fn downsample(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
+        let downsamplers = self.downsamplers.iter();
+        downsamplers.fold(hidden_states, |x, downsampler| downsampler.forward(x))
     }
 }
 
@@ -249,10 +231,11 @@ impl<B: NetBackend> MidBlock3D<B> {
         let text = pass.encoder_hidden_states.clone();
         let mut hidden_states = self.resnets[0].forward(hidden_states, temb());
         hidden_states = self.temp_convs[0].forward(hidden_states, pass.frames);
-        hidden_states = self.attentions[0].forward(hidden_states, text);
+        let attention = format!("{path}.attentions.0");
+        hidden_states = self.attentions[0].forward(hidden_states, text, &pass.place(&attention));
         let site = format!("{path}.temp_attentions.0");
         hidden_states =
-            self.temp_attentions[0].forward(hidden_states, pass.frames, &site, pass.modulation);
+            self.temp_attentions[0].forward(hidden_states, pass.frames, &site, pass.hooks.temporal);
         hidden_states = self.resnets[1].forward(hidden_states, temb());
         hidden_states = self.temp_convs[1].forward(hidden_states, pass.frames);
         pass.show(path, &hidden_states);
@@ -296,25 +279,24 @@ impl<B: NetBackend> UpBlock3D<B> {
         }
     }
 
-    /// Takes one skip connection per layer off the end of `skips`.
-    pub fn forward(
+    /// Runs one layer on features with a skip connection appended to their channels.
+    pub fn run_layer(
         &self,
-        mut hidden_states: Tensor<B, 4>,
-        skips: &mut Vec<Tensor<B, 4>>,
+        index: usize,
+        hidden_states: Tensor<B, 4>,
         pass: &mut Pass<'_, B>,
         path: &str,
     ) -> Tensor<B, 4> {
-        let first = skips.len() - self.layers.resnets.len();
-        for (index, skip) in skips.split_off(first).into_iter().rev().enumerate() {
-            hidden_states = Tensor::cat(vec![hidden_states, skip], 1);
-            hidden_states = self.layers.forward(index, hidden_states, pass, path);
+        let hidden_states = self.layers.forward(index, hidden_states, pass, path);
+        if self.upsamplers.is_empty() && index + 1 == self.layers.resnets.len() {
+            pass.show(path, &hidden_states);
         }
-        for upsampler in &self.upsamplers {
-            // An odd size was halved upwards on the way down; the next skip connection knows what it was.
-            let size = skips.last().map(|skip| [skip.dims()[2], skip.dims()[3]]);
-            hidden_states = upsampler.forward(hidden_states, size);
-        }
-        pass.show(path, &hidden_states);
         hidden_states
+    }
+
+    /// Enlarges to `size` (height and width), or to twice the size, unless this is the last block.
+    pub fn upsample(&self, hidden_states: Tensor<B, 4>, size: Option<[usize; 2]>) -> Tensor<B, 4> {
+        let upsamplers = self.upsamplers.iter();
+        upsamplers.fold(hidden_states, |x, upsampler| upsampler.forward(x, size))
     }
 }

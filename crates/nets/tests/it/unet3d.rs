@@ -5,7 +5,7 @@
 
 use burn::tensor::Tensor;
 use burn_flex::Flex;
-use kinvert_nets::{ModelFiles, UNet3DCondition, Weights};
+use kinvert_nets::{Hooks, ModelFiles, Precision, VideoUNet, Weights};
 use kinvert_testkit::{Recording, Tolerance, fixtures_dir};
 
 type B = Flex;
@@ -13,9 +13,9 @@ type B = Flex;
 const PREDICTION: Tolerance = Tolerance::Absolute(2e-5);
 const ACTIVATION: Tolerance = Tolerance::Absolute(1e-4);
 
-fn load() -> UNet3DCondition<B> {
+fn load() -> VideoUNet<B> {
     let files = ModelFiles::folder(fixtures_dir().join("parity/unet3d"));
-    UNet3DCondition::load(&files, &Default::default())
+    VideoUNet::load(&files, &Default::default(), Precision::F32)
         .unwrap()
         .1
 }
@@ -59,7 +59,7 @@ fn agrees_with_the_reference_at_every_recorded_timestep() {
             recording.tensor("latents", &device),
             &[timestep as f64],
             recording.tensor("text", &device),
-            None,
+            Hooks::default(),
         );
         recording.expect(&format!("sample_t{timestep}"), sample, PREDICTION);
     }
@@ -70,7 +70,12 @@ fn runs_the_temporal_layers_on_a_single_frame() {
     let recording = Recording::open("parity/unet3d/io.safetensors");
     let device = Default::default();
     let latents = recording.tensor("latents_1frame", &device);
-    let sample = load().forward(latents, &[501.0], recording.tensor("text", &device), None);
+    let sample = load().forward(
+        latents,
+        &[501.0],
+        recording.tensor("text", &device),
+        Hooks::default(),
+    );
     recording.expect("sample_1frame_t501", sample, PREDICTION);
 }
 
@@ -83,7 +88,7 @@ fn takes_odd_sizes_and_a_timestep_per_clip() {
         recording.tensor("latents", &device),
         &timesteps,
         recording.tensor("text", &device),
-        None,
+        Hooks::default(),
     );
     recording.expect("sample", sample, PREDICTION);
 }
@@ -94,14 +99,15 @@ fn sprites_unet_agrees_with_the_reference() {
     let device = Default::default();
     let folder =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../sprites/assets/model/unet");
-    let (_, unet) = UNet3DCondition::<B>::load(&ModelFiles::folder(folder), &device).unwrap();
+    let (_, unet) =
+        VideoUNet::<B>::load(&ModelFiles::folder(folder), &device, Precision::F32).unwrap();
     for timestep in [0, 301, 999] {
         let input = recording.tensor(&format!("unet_in_{timestep}"), &device);
         let sample = unet.forward(
             input,
             &[timestep as f64],
             recording.tensor("text_caption", &device),
-            None,
+            Hooks::default(),
         );
         recording.expect(
             &format!("unet_out_{timestep}"),
@@ -124,8 +130,12 @@ fn every_missing_extra_and_misshapen_tensor_is_listed() {
     let text = text.replace("\"cross_attention_dim\": 32", "\"cross_attention_dim\": 48");
     let text = text.replace("\"layers_per_block\": 2", "\"layers_per_block\": 1");
     std::fs::write(folder.path().join("config.json"), text).unwrap();
-    let error = UNet3DCondition::<B>::load(&ModelFiles::folder(folder.path()), &Default::default())
-        .unwrap_err();
+    let error = VideoUNet::<B>::load(
+        &ModelFiles::folder(folder.path()),
+        &Default::default(),
+        Precision::F32,
+    )
+    .unwrap_err();
     let kinvert_nets::Error::Weights { faults, .. } = error else {
         panic!("{error}")
     };

@@ -1,0 +1,260 @@
+//! The denoising network of a text-to-video model, whichever kind it is.
+//!
+//! It predicts noise (or velocity) from noisy latents `[batch, channels, frames, height, width]`, timesteps and text
+//! states. Latents and predictions are f32 whatever the [`Precision`] of the weights, in which everything between
+//! is computed.
+
+mod stages;
+
+use burn::prelude::*;
+use burn::tensor::FloatDType;
+use serde::Deserialize;
+
+pub use stages::{Features, Hooks, Observer, Pass, Stage};
+
+use crate::kernels::NetBackend;
+use crate::layers::apply::cast_like;
+use crate::precision::Precision;
+use crate::sites::TemporalSite;
+use crate::unet3d::{UNet3DCondition, UNet3DConditionConfig};
+use crate::{Error, ModelFiles};
+
+/// The configuration of a denoising network.
+#[derive(Debug, Clone, PartialEq)]
+pub enum VideoUNetConfig {
+    /// ModelScope, ZeroScope, VideoCrafter.
+    Condition3D(UNet3DConditionConfig),
+}
+
+impl VideoUNetConfig {
+    /// Reads and checks `config.json` of a `unet/` folder.
+    ///
+    /// # Errors
+    /// If the file is missing or damaged, or describes a network that is not supported.
+    pub fn read(files: &ModelFiles) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Class {
+            #[serde(rename = "_class_name")]
+            class_name: String,
+        }
+        const FILE: &str = "config.json";
+        let label = files.label(FILE);
+        let Class { class_name } = files.json(FILE)?;
+        match class_name.as_str() {
+            "UNet3DConditionModel" => {
+                let config: UNet3DConditionConfig = files.json(FILE)?;
+                config.check(&label)?;
+                Ok(Self::Condition3D(config))
+            }
+            _ => Err(Error::config(
+                &label,
+                "_class_name",
+                class_name,
+                "UNet3DConditionModel",
+            )),
+        }
+    }
+
+    /// Builds the network with random weights, which are drawn only when first read.
+    pub fn init<B: NetBackend>(&self, device: &B::Device) -> VideoUNet<B> {
+        match self {
+            Self::Condition3D(config) => VideoUNet::Condition3D(config.init(device)),
+        }
+    }
+
+    /// Every site of the network, in the order in which a forward pass reaches them.
+    pub fn sites(&self) -> Vec<TemporalSite> {
+        match self {
+            Self::Condition3D(config) => config.sites(),
+        }
+    }
+
+    /// Height and width of the latents that the model was trained at, if the configuration says so.
+    pub fn latent_size(&self) -> Option<[usize; 2]> {
+        match self {
+            Self::Condition3D(config) => config.latent_size(),
+        }
+    }
+
+    /// Resolutions at which the network works: latents are halved one time less.
+    pub fn levels(&self) -> usize {
+        match self {
+            Self::Condition3D(config) => config.block_out_channels.len(),
+        }
+    }
+
+    /// Channels of the latents that go in and of the prediction that comes out.
+    pub fn latent_channels(&self) -> [usize; 2] {
+        match self {
+            Self::Condition3D(config) => [config.in_channels, config.out_channels],
+        }
+    }
+
+    /// Channels of the text states.
+    pub fn cross_attention_dim(&self) -> usize {
+        match self {
+            Self::Condition3D(config) => config.cross_attention_dim,
+        }
+    }
+}
+
+/// A denoising network; see the [module docs](self).
+#[derive(Module, Debug)]
+pub enum VideoUNet<B: Backend> {
+    /// ModelScope, ZeroScope, VideoCrafter.
+    Condition3D(UNet3DCondition<B>),
+}
+
+impl<B: NetBackend> VideoUNet<B> {
+    /// Reads `config.json` and the weights (`diffusion_pytorch_model.safetensors`, whole or in shards) of a
+    /// `unet/` folder. The weights are frozen.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged, the configuration is not supported, or the weights do not fit it.
+    pub fn load(
+        files: &ModelFiles,
+        device: &B::Device,
+        precision: Precision,
+    ) -> Result<(VideoUNetConfig, Self), Error> {
+        let config = VideoUNetConfig::read(files)?;
+        let network = match &config {
+            VideoUNetConfig::Condition3D(config) => {
+                Self::Condition3D(UNet3DCondition::load(config, files, device, precision)?)
+            }
+        };
+        Ok((config, network))
+    }
+
+    /// Predicts noise, or velocity for a `v_prediction` model.
+    ///
+    /// `sample` is `[batch, channels, frames, height, width]`, as is the result with the output channels;
+    /// `timesteps` has one entry per clip or one for all; `encoder_hidden_states` is
+    /// `[batch, text tokens, cross_attention_dim]`.
+    ///
+    /// # Panics
+    /// If the batch sizes or channels do not fit each other.
+    pub fn forward(
+        &self,
+        sample: Tensor<B, 5>,
+        timesteps: &[f64],
+        encoder_hidden_states: Tensor<B, 3>,
+        hooks: Hooks<'_, B>,
+    ) -> Tensor<B, 5> {
+        let pass = self.pass(sample.dims(), timesteps, encoder_hidden_states, hooks);
+        self.run(sample, pass)
+    }
+
+    /// As [`forward`](Self::forward), and hands the output of every block and of every layer inside the
+    /// blocks to `observe` as it is computed, `[batch * frames, channels, height, width]`, by its path.
+    pub fn forward_observed<'a>(
+        &self,
+        sample: Tensor<B, 5>,
+        timesteps: &[f64],
+        encoder_hidden_states: Tensor<B, 3>,
+        observe: &'a mut Observer<'a, B>,
+    ) -> Tensor<B, 5> {
+        let hooks = Hooks::default();
+        let mut pass = self.pass(sample.dims(), timesteps, encoder_hidden_states, hooks);
+        pass.observe = Some(observe);
+        self.run(sample, pass)
+    }
+
+    fn run(&self, sample: Tensor<B, 5>, mut pass: Pass<'_, B>) -> Tensor<B, 5> {
+        let start = self.start(sample);
+        let stages = self.stages().into_iter();
+        let end = stages.fold(start, |features, stage| {
+            self.run_stage(stage, features, &mut pass)
+        });
+        self.finish(end, pass.frames)
+    }
+
+    /// What all stages of a pass share, for a sample of the given shape.
+    ///
+    /// # Panics
+    /// If the batch sizes do not fit each other.
+    pub fn pass<'a>(
+        &self,
+        [batch, _, frames, _, _]: [usize; 5],
+        timesteps: &[f64],
+        encoder_hidden_states: Tensor<B, 3>,
+        hooks: Hooks<'a, B>,
+    ) -> Pass<'a, B> {
+        assert!(
+            timesteps.len() == batch || timesteps.len() == 1,
+            "{} timesteps for a batch of {batch}",
+            timesteps.len()
+        );
+        assert_eq!(
+            encoder_hidden_states.dims()[0],
+            batch,
+            "rows of text states"
+        );
+        let device = encoder_hidden_states.device();
+        let temb = match self {
+            Self::Condition3D(network) => network.time_embedding().forward(timesteps, &device),
+        }; // [batch or 1, channels]
+        let channels = temb.dims()[1];
+        let temb = temb
+            .unsqueeze_dim::<3>(1)
+            .expand([batch, frames, channels])
+            .reshape([batch * frames, channels]);
+        Pass {
+            frames,
+            encoder_hidden_states: cast_like(encoder_hidden_states, &temb),
+            temb,
+            hooks,
+            observe: None,
+        }
+    }
+
+    /// The stages of a forward pass, in order.
+    pub fn stages(&self) -> Vec<Stage> {
+        match self {
+            Self::Condition3D(network) => network.stages(),
+        }
+    }
+
+    /// What the first stage takes, from `[batch, channels, frames, height, width]`.
+    pub fn start(&self, sample: Tensor<B, 5>) -> Features<B> {
+        let [batch, channels, frames, height, width] = sample.dims();
+        let images = sample
+            .swap_dims(1, 2)
+            .reshape([batch * frames, channels, height, width]);
+        Features {
+            hidden_states: images.cast(self.precision().dtype()),
+            skips: Vec::new(),
+        }
+    }
+
+    /// Runs one stage.
+    ///
+    /// # Panics
+    /// If the features are not those that the stage before gave.
+    pub fn run_stage(
+        &self,
+        stage: Stage,
+        features: Features<B>,
+        pass: &mut Pass<'_, B>,
+    ) -> Features<B> {
+        match self {
+            Self::Condition3D(network) => network.run_stage(stage, features, pass),
+        }
+    }
+
+    /// The prediction, `[batch, channels, frames, height, width]`, from what the last stage gave.
+    pub fn finish(&self, features: Features<B>, frames: usize) -> Tensor<B, 5> {
+        let [images, channels, height, width] = features.hidden_states.dims();
+        features
+            .hidden_states
+            .cast(FloatDType::F32)
+            .reshape([images / frames, frames, channels, height, width])
+            .swap_dims(1, 2)
+    }
+
+    /// The number format of the weights, and of everything inside.
+    pub fn precision(&self) -> Precision {
+        Precision::of(match self {
+            Self::Condition3D(network) => network.dtype(),
+        })
+    }
+}
