@@ -1,7 +1,8 @@
 //! The schedules of the published base models.
 
+use burn_flex::Flex;
 use kinvert_diffusion::{
-    BetaSchedule, NoiseSchedule, PredictionType, SamplerKind, SchedulerConfig,
+    BetaSchedule, NoiseSchedule, PredictionType, Sampler, SamplerKind, SchedulerConfig,
 };
 use kinvert_testkit::fixtures_dir;
 
@@ -74,7 +75,7 @@ fn published_schedules_are_read() {
 fn published_schedules_are_sampled_at_the_library_s_timesteps() {
     let first_and_last = |model: &str| {
         let schedule = NoiseSchedule::new(&config(model)).unwrap();
-        let sampler = SamplerKind::Ddim.build(&schedule, 50).unwrap();
+        let sampler: Box<dyn Sampler<Flex, 5>> = SamplerKind::Ddim.build(&schedule, 50).unwrap();
         (sampler.timesteps()[0], sampler.timesteps()[49])
     };
     assert_eq!(first_and_last("zeroscope_v2_576w"), (981, 1));
