@@ -10,7 +10,7 @@ use crate::sites::{SitePart, TemporalSite};
 /// [`UNet3DConditionConfig::check`].
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct UNet3DConditionConfig {
-    /// Class of the network; `UNet3DConditionModel`.
+    /// Class of the network; `UNet3DConditionModel`, or `UNet3DVideoCrafterConditionModel`.
     #[serde(rename = "_class_name")]
     pub class_name: String,
     /// Latent size in latent pixels that the model was trained at.
@@ -81,6 +81,10 @@ fn one_f64() -> f64 {
     1.0
 }
 
+/// Class that VideoCrafter2's conversion to the library's format names: the same network with an embedding of the
+/// frame rate beside that of the timestep.
+pub(crate) const VIDEOCRAFTER_CLASS: &str = "UNet3DVideoCrafterConditionModel";
+
 /// Bounds on sizes that a file may ask for, well above every published network.
 const MAX_CHANNELS: usize = 8192;
 const MAX_LEVELS: usize = 8;
@@ -95,7 +99,7 @@ impl UNet3DConditionConfig {
         let refuse = |field: &str, found: &dyn std::fmt::Debug, expected: &str| {
             Err(Error::config(path, field, found, expected))
         };
-        if self.class_name != "UNet3DConditionModel" {
+        if self.class_name != "UNet3DConditionModel" && !self.is_videocrafter() {
             return refuse("_class_name", &self.class_name, "UNet3DConditionModel");
         }
         let levels = self.block_out_channels.len();
@@ -184,6 +188,11 @@ impl UNet3DConditionConfig {
             return refuse("time_cond_proj_dim", &self.time_cond_proj_dim, "null");
         }
         Ok(())
+    }
+
+    /// Whether this is VideoCrafter2, whose files hold an embedding of the frame rate too.
+    pub(crate) fn is_videocrafter(&self) -> bool {
+        self.class_name == VIDEOCRAFTER_CLASS
     }
 
     /// Height and width of the latents that the model was trained at, if the configuration says so.

@@ -3,7 +3,8 @@
 //!
 //! Source: `UNet3DConditionModel` of the diffusers library, whose field names, keys and configuration are kept.
 //! Like that library, and unlike the published code of the method, it runs the temporal layers on a single
-//! frame too. It is run as a [`VideoUNet`](crate::VideoUNet).
+//! frame too. Like the published code of the method, it leaves out the embedding of the frame rate that
+//! VideoCrafter2 adds to that of the timestep. It is run as a [`VideoUNet`](crate::VideoUNet).
 
 mod blocks;
 mod config;
@@ -14,6 +15,7 @@ use burn::prelude::*;
 use burn::tensor::DType;
 
 use blocks::{DownBlock3D, MidBlock3D, UpBlock3D};
+pub(crate) use config::VIDEOCRAFTER_CLASS;
 pub use config::{SampleSize, UNet3DConditionConfig};
 
 use crate::kernels::NetBackend;
@@ -23,7 +25,7 @@ use crate::layers::timestep::TimestepEmbedding;
 use crate::layers::{attention, temporal};
 use crate::precision::Precision;
 use crate::video_unet::{Features, Pass, Stage};
-use crate::{Error, KeyMap, ModelFiles, Weights};
+use crate::{Error, KeyMap, ModelFiles, Weights, expected_tensors};
 
 /// Path of the temporal transformer before the first block.
 const TRANSFORMER_IN: &str = "transformer_in";
@@ -103,8 +105,14 @@ impl<B: NetBackend> UNet3DCondition<B> {
         device: &B::Device,
         precision: Precision,
     ) -> Result<Self, Error> {
-        let weights = Weights::open(files, "diffusion_pytorch_model")?;
+        let weights = Weights::open(files, "diffusion_pytorch_model")?
+            .without(|name| config.is_videocrafter() && name.starts_with("fps_embedding."));
         weights.fill_as(precision, config.init(device), &KEY_MAPS.concat())
+    }
+
+    /// Names and shapes of the tensors that [`load`](Self::load) reads; no weight is drawn for it.
+    pub fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
+        expected_tensors(self, &KEY_MAPS.concat())
     }
 
     pub(crate) fn time_embedding(&self) -> &TimestepEmbedding<B> {

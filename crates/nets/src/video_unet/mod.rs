@@ -16,7 +16,7 @@ use crate::kernels::NetBackend;
 use crate::layers::apply::cast_like;
 use crate::precision::Precision;
 use crate::sites::TemporalSite;
-use crate::unet3d::{UNet3DCondition, UNet3DConditionConfig};
+use crate::unet3d::{UNet3DCondition, UNet3DConditionConfig, VIDEOCRAFTER_CLASS};
 use crate::{Error, ModelFiles};
 
 /// The configuration of a denoising network.
@@ -41,7 +41,7 @@ impl VideoUNetConfig {
         let label = files.label(FILE);
         let Class { class_name } = files.json(FILE)?;
         match class_name.as_str() {
-            "UNet3DConditionModel" => {
+            "UNet3DConditionModel" | VIDEOCRAFTER_CLASS => {
                 let config: UNet3DConditionConfig = files.json(FILE)?;
                 config.check(&label)?;
                 Ok(Self::Condition3D(config))
@@ -123,6 +123,13 @@ impl<B: NetBackend> VideoUNet<B> {
             }
         };
         Ok((config, network))
+    }
+
+    /// Names and shapes of the tensors that [`load`](Self::load) reads; no weight is drawn for it.
+    pub fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
+        match self {
+            Self::Condition3D(network) => network.expected_tensors(),
+        }
     }
 
     /// Predicts noise, or velocity for a `v_prediction` model.

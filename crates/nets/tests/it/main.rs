@@ -8,6 +8,7 @@
 mod clip;
 mod cotracker;
 mod inception;
+mod published;
 mod pytorch;
 mod pytorch_clip;
 mod tokenizer;
