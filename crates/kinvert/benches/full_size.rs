@@ -23,8 +23,8 @@ use kinvert_diffusion::{NoiseSchedule, NoiseSource, SchedulerConfig};
 use kinvert_nets::cost::PassSize;
 use kinvert_nets::kernels::TrackingBackend;
 use kinvert_nets::video_unet::Stage;
-use kinvert_nets::weights::{in_precision, parameters};
-use kinvert_nets::{Hooks, OnDevice, VideoUNetConfig};
+use kinvert_nets::weights::in_precision;
+use kinvert_nets::{Hooks, OnDevice, VideoUNetConfig, parameters};
 use serde_json::json;
 
 const SCHEDULER: &[u8] = br#"{"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear",

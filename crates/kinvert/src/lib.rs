@@ -38,6 +38,7 @@ pub mod motion;
 pub mod objective;
 pub mod pipeline;
 pub mod pixels;
+pub mod plan;
 pub mod projection;
 pub mod settings;
 pub mod shape;

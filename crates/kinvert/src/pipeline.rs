@@ -37,7 +37,7 @@ use crate::workspace::{INVERTED_LATENTS, LATENTS, Workspace};
 use kinvert_base::Progress;
 
 /// Frames that the autoencoder works on at a time, so that its memory does not grow with the clip.
-const VAE_SLICE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+pub(crate) const VAE_SLICE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 
 /// Frames and longest area of a clip for models that do not say what they want: the published setting.
 pub(crate) const PUBLISHED_FRAMES: usize = 24;

@@ -20,6 +20,12 @@ pub fn expected_tensors<B: Backend, M: Module<B>>(
     lister.tensors
 }
 
+/// Numbers that a network holds; none is drawn for it.
+pub fn parameters<B: Backend, M: Module<B>>(module: &M) -> u64 {
+    let numbers = |(_, shape): (String, Vec<usize>)| shape.iter().product::<usize>() as u64;
+    expected_tensors(module, &[]).into_iter().map(numbers).sum()
+}
+
 /// Walks a network and notes what it passes.
 struct Lister<'a> {
     key_map: KeyMap<'a>,

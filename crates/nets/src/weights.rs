@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, FloatDType, Tensor, TensorData, backend::Backend, bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
@@ -381,21 +381,6 @@ pub fn in_precision<B: Backend, M: Module<B>>(module: M, precision: Precision) -
     }
 
     module.map(&mut Cast(precision.dtype())).no_grad()
-}
-
-/// Numbers that a network holds.
-pub fn parameters<B: Backend, M: Module<B>>(module: &M) -> u64 {
-    struct Count(u64);
-
-    impl<B: Backend> ModuleVisitor<B> for Count {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            self.0 += param.lazy_shape().num_elements() as u64;
-        }
-    }
-
-    let mut count = Count(0);
-    module.visit(&mut count);
-    count.0
 }
 
 /// Walks a network and puts the stored tensors in.

@@ -6,6 +6,7 @@
 )]
 
 mod clip;
+mod cost;
 mod cotracker;
 mod inception;
 mod published;
