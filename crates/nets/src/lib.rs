@@ -4,6 +4,7 @@
 //! site, and whoever wants one supplies it.
 
 pub mod autoencoder_kl;
+pub mod check;
 pub mod clip;
 pub mod cotracker;
 pub mod device;
@@ -15,6 +16,7 @@ pub mod layers;
 pub mod published;
 mod pytorch;
 pub mod unet3d;
+pub mod weight_names;
 pub mod weights;
 
 pub use autoencoder_kl::{AutoencoderKL, AutoencoderKLConfig, Posterior};
@@ -26,6 +28,6 @@ pub use device::{Device, OnDevice};
 pub use error::{Error, KeyFaults};
 pub use files::{EmbeddedFiles, ModelFiles};
 pub use inception::{InceptionResize, InceptionV3};
-pub use published::find_weights;
+pub use published::{ModelKind, ModelName, find_weights};
 pub use unet3d::{UNet3DCondition, UNet3DConditionConfig};
 pub use weights::{KeyMap, Weights, weight_files};

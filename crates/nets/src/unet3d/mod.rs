@@ -22,6 +22,7 @@ use crate::kernels::elementwise::silu;
 use crate::layers::apply::{conv2d, group_norm_silu};
 use crate::layers::temporal::{TemporalModulation, TransformerTemporal, TransformerTemporalConfig};
 use crate::layers::{attention, temporal};
+use crate::weights::OpenWeights;
 use crate::{Error, KeyMap, ModelFiles, Weights};
 
 /// Heads of the temporal transformer before the first block; the published class fixes them.
@@ -99,9 +100,25 @@ impl<B: NetBackend> UNet3DCondition<B> {
         files: &ModelFiles,
         device: &B::Device,
     ) -> Result<(UNet3DConditionConfig, Self), Error> {
+        Self::filled(files, device, Weights::open)
+    }
+
+    /// Checks that the weights of a `unet/` folder fit the network by name and shape, without reading their values.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn check(files: &ModelFiles, device: &B::Device) -> Result<(), Error> {
+        Self::filled(files, device, Weights::open_shapes).map(drop)
+    }
+
+    fn filled(
+        files: &ModelFiles,
+        device: &B::Device,
+        open: OpenWeights,
+    ) -> Result<(UNet3DConditionConfig, Self), Error> {
         let config: UNet3DConditionConfig = files.json("config.json")?;
         config.check(&files.label("config.json"))?;
-        let weights = Weights::open(files, "diffusion_pytorch_model")?;
+        let weights = open(files, "diffusion_pytorch_model")?;
         let network = weights.fill(config.init(device), &KEY_MAPS.concat())?;
         Ok((config, network))
     }
