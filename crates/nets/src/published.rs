@@ -185,6 +185,14 @@ impl ModelFiles {
     /// # Errors
     /// [`Error::NoSuchModel`] with the places that were looked at.
     pub fn find(name: &str, kind: ModelKind) -> Result<Self, Error> {
+        Self::find_in(hub_cache().as_deref(), name, kind)
+    }
+
+    /// As [`find`](Self::find), with another folder than [`hub_cache`], or none.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn find_in(cache: Option<&Path>, name: &str, kind: ModelKind) -> Result<Self, Error> {
         let folder = PathBuf::from(name);
         if folder.is_dir() && (kind == ModelKind::Pipeline || has_marker(&folder, kind)) {
             return Ok(Self::folder(folder));
@@ -193,9 +201,9 @@ impl ModelFiles {
         if name.split('/').count() <= 2 && name.split('/').all(is_plain) {
             named.extend(models_folder().map(|models| models.join(name)));
         }
-        if let (Ok(name), Some(cache)) = (name.parse::<ModelName>(), hub_cache()) {
-            let snapshot = name.snapshot(&cache);
-            named.push(snapshot.unwrap_or_else(|| name.cache_folder(&cache)));
+        if let (Ok(name), Some(cache)) = (name.parse::<ModelName>(), cache) {
+            let snapshot = name.snapshot(cache);
+            named.push(snapshot.unwrap_or_else(|| name.cache_folder(cache)));
         }
         match named.iter().find(|folder| has_marker(folder, kind)) {
             Some(folder) => Ok(Self::folder(folder)),
