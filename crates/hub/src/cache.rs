@@ -179,8 +179,11 @@ pub struct CachedModel {
     pub kind: ModelKind,
 }
 
-/// The models in a cache that this program may use, by their names. A cache that does not exist is empty.
-pub(crate) fn list(cache: &Path) -> Result<Vec<CachedModel>, Error> {
+/// The models in a hub's cache that this program may use, by their names. A cache that does not exist is empty.
+///
+/// # Errors
+/// If a folder cannot be read.
+pub fn list(cache: &Path) -> Result<Vec<CachedModel>, Error> {
     let mut found = Vec::new();
     for model in folders(cache)? {
         let revisions = refs(&model.join("refs"));

@@ -3,7 +3,7 @@
 //!
 //! * [`Hub::pull`] fetches the files of a model that this program reads, and no others: [`needed`] says which.
 //! * [`Hub::find`] finds a model by the path of its folder or by its name, and pulls it if it is not there.
-//! * [`Hub::list`] tells what is in the cache, [`verify`](verify()) hashes it again.
+//! * [`list()`] tells what is in the cache, [`verify`](verify()) hashes it again.
 //!
 //! # The cache
 //!
@@ -47,7 +47,7 @@ pub mod needed;
 mod pull;
 mod verify;
 
-pub use cache::CachedModel;
+pub use cache::{CachedModel, list};
 pub use environment::{HubOptions, Token};
 pub use error::Error;
 pub use hash::Hash;

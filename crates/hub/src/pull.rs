@@ -6,7 +6,7 @@ use kinvert_base::Progress;
 use kinvert_nets::{ModelFiles, ModelName};
 use serde::Serialize;
 
-use crate::cache::{self, CachedModel, ModelCache};
+use crate::cache::{self, ModelCache};
 use crate::download::{Download, Tally};
 use crate::http::Client;
 use crate::listing::{Listing, RemoteFile};
@@ -68,14 +68,6 @@ impl Hub {
     /// The folder of the cache. It need not exist.
     pub fn cache(&self) -> &Path {
         &self.options.cache
-    }
-
-    /// The models in the cache that this program may use.
-    ///
-    /// # Errors
-    /// If a folder cannot be read.
-    pub fn list(&self) -> Result<Vec<CachedModel>, Error> {
-        cache::list(&self.options.cache)
     }
 
     /// The folder of a model whose files are all in the cache.

@@ -16,7 +16,7 @@ use kinvert_nets::kernels::TrackingBackend;
 use kinvert_nets::layers::temporal::TemporalModulation;
 use kinvert_nets::unet3d::TemporalSite;
 use kinvert_nets::{
-    AutoencoderKL, ModelFiles, UNet3DCondition, UNet3DConditionConfig, weight_files,
+    AutoencoderKL, ModelFiles, ModelName, UNet3DCondition, UNet3DConditionConfig, weight_files,
 };
 use kinvert_video::Clip;
 use serde::Serialize;
@@ -709,6 +709,9 @@ impl SiteEmbeddings {
 /// The last part of the folder's path, or the name of the embedded set.
 pub(crate) fn model_name(files: &ModelFiles) -> String {
     let label = files.label("");
+    if let Some(published) = ModelName::of_snapshot(Path::new(&label)) {
+        return published.repository().into();
+    }
     let name = Path::new(&label)
         .file_name()
         .map(|name| name.to_string_lossy().into_owned());

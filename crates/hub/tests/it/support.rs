@@ -27,7 +27,7 @@ pub fn pipeline() -> Files {
             text(r#"{"unet": ["diffusers", "UNet3DConditionModel"]}"#),
         ),
         ("scheduler/scheduler_config.json", text("{}")),
-        ("tokenizer/vocab.json", text("{}")),
+        ("tokenizer/vocab.json", text(r#"{"a": 0}"#)),
         ("tokenizer/merges.txt", text("#version: 0.2\n")),
         (
             "unet/config.json",
@@ -133,22 +133,12 @@ pub fn names(folder: &Path) -> Vec<String> {
 }
 
 /// Keeps notes, and asks to stop after a while.
+#[derive(Default)]
 pub struct Watcher {
     pub notes: RefCell<Vec<String>>,
     pub advances: usize,
     pub total: u64,
     stop_at: Option<Instant>,
-}
-
-impl Default for Watcher {
-    fn default() -> Self {
-        Self {
-            notes: RefCell::default(),
-            advances: 0,
-            total: 0,
-            stop_at: None,
-        }
-    }
 }
 
 impl Watcher {
