@@ -42,12 +42,17 @@ impl Session {
         let Some(chosen) = &self.global.model else {
             return Ok(None);
         };
-        self.find(chosen, ModelKind::Pipeline)?;
-        let name = match chosen.is_dir() {
-            true => std::path::absolute(chosen).unwrap_or(chosen.clone()),
-            false => chosen.clone(),
+        let files = self.find(chosen, ModelKind::Pipeline)?;
+        let published = chosen.to_str().and_then(|name| name.parse().ok());
+        let name = match (published, files.path("")) {
+            (Some::<ModelName>(name), _) if !chosen.is_dir() => name.to_string(),
+            (_, Some(folder)) => {
+                let folder = std::path::absolute(&folder).unwrap_or(folder);
+                folder.display().to_string()
+            }
+            (_, None) => chosen.display().to_string(),
         };
-        Ok(Some(name.display().to_string()))
+        Ok(Some(name))
     }
 
     /// The files of a model by the path of its folder, or by its published name; they are fetched if they are not there.

@@ -94,9 +94,10 @@ impl Needed {
         if search.take(ModelKind::Pipeline.marker()) {
             search.require(SCHEDULER);
             search.take_tokenizer("tokenizer");
-            let has_pair = has("tokenizer/vocab.json") && has("tokenizer/merges.txt");
-            if !has_pair && !has("tokenizer/tokenizer.json") {
-                search.missing.push("tokenizer/vocab.json".into());
+            if !has("tokenizer/tokenizer.json") {
+                let pair = ["tokenizer/vocab.json", "tokenizer/merges.txt"];
+                let absent = pair.into_iter().filter(|path| !has(path));
+                search.missing.extend(absent.map(String::from));
             }
             for (part, stem, is_required) in NETWORKS {
                 if is_required || has(&below(part, CONFIG)) {
