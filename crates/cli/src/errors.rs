@@ -103,6 +103,11 @@ fn hint(error: &anyhow::Error) -> Option<String> {
                 .downcast_ref::<kinvert_nets::Error>()
                 .and_then(kinvert_nets::Error::hint)
         };
+        let hub = || {
+            cause
+                .downcast_ref::<kinvert_hub::Error>()
+                .and_then(kinvert_hub::Error::hint)
+        };
         let sprites = || {
             cause
                 .downcast_ref::<kinvert_sprites::Error>()
@@ -128,6 +133,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(study)
             .or_else(video)
             .or_else(nets)
+            .or_else(hub)
             .or_else(sprites)
             .or_else(metrics)
     })
@@ -150,6 +156,7 @@ fn is_interruption(error: &anyhow::Error) -> bool {
                 cause.downcast_ref(),
                 Some(kinvert_metrics::Error::Cancelled)
             )
+            || matches!(cause.downcast_ref(), Some(kinvert_hub::Error::Cancelled))
             || matches!(cause.downcast_ref(), Some(kinvert_study::Error::Cancelled))
             || matches!(
                 cause.downcast_ref(),
@@ -175,9 +182,11 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     };
     let metrics =
         |error: &kinvert_metrics::Error| matches!(error, kinvert_metrics::Error::Argument { .. });
+    let nets = |error: &kinvert_nets::Error| matches!(error, kinvert_nets::Error::ModelName { .. });
     let planner =
         |error: &kinvert_planner::Error| matches!(error, kinvert_planner::Error::Setting { .. });
     cause.is::<Usage>()
+        || cause.downcast_ref().is_some_and(nets)
         || cause.downcast_ref().is_some_and(planner)
         || cause.downcast_ref().is_some_and(kinvert)
         || cause.downcast_ref().is_some_and(diffusion)

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use kinvert::{Device, LoadOptions, ModelFiles, MotionModel, load_model};
+use kinvert_hub::{Hub, ModelKind, ModelName};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -35,9 +36,41 @@ impl Session {
         self.global.quiet
     }
 
-    /// The folder of the model that the user chose; none for the built-in one.
-    pub fn model_folder(&self) -> Option<&Path> {
-        self.global.model.as_deref()
+    /// The model that the user chose, as a study names it: the path of a folder, or a published name, whose files are
+    /// fetched if they are not there. None for the built-in one.
+    pub fn model_name(&self) -> anyhow::Result<Option<String>> {
+        let Some(chosen) = &self.global.model else {
+            return Ok(None);
+        };
+        let files = self.find(chosen, ModelKind::Pipeline)?;
+        let published = chosen.to_str().and_then(|name| name.parse().ok());
+        let name = match (published, files.path("")) {
+            (Some::<ModelName>(name), _) if !chosen.is_dir() => name.to_string(),
+            (_, Some(folder)) => {
+                let folder = std::path::absolute(&folder).unwrap_or(folder);
+                folder.display().to_string()
+            }
+            (_, None) => chosen.display().to_string(),
+        };
+        Ok(Some(name))
+    }
+
+    /// The files of a model by the path of its folder, or by its published name; they are fetched if they are not there.
+    pub fn find(&self, chosen: &Path, kind: ModelKind) -> anyhow::Result<ModelFiles> {
+        let is_name = |text: &&str| text.parse::<ModelName>().is_ok();
+        let Some(name) = chosen.to_str().filter(is_name) else {
+            // No hub is needed for a folder, nor for a name of one word in the folder of models.
+            let named = chosen
+                .to_str()
+                .and_then(|name| ModelFiles::find(name, kind).ok());
+            return Ok(named.unwrap_or_else(|| ModelFiles::folder(chosen)));
+        };
+        let mut progress = TerminalProgress::new(self.global.quiet);
+        Hub::from_environment()?
+            .find(name, kind, &mut progress)
+            .with_context(|| {
+                format!("`{name}` is no folder here, and no published model that can be used")
+            })
     }
 
     /// Says something of several lines on stderr, unless the user wants quiet.
@@ -51,7 +84,7 @@ impl Session {
     /// The model that the user chose.
     pub fn model(&self) -> anyhow::Result<Box<dyn MotionModel>> {
         let files = match &self.global.model {
-            Some(folder) => ModelFiles::folder(folder),
+            Some(chosen) => self.find(chosen, ModelKind::Pipeline)?,
             None => kinvert_sprites::model::model_files(),
         };
         self.load(&files)

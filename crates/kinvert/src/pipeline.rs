@@ -14,7 +14,8 @@ use kinvert_diffusion::{
 use kinvert_nets::clip::{CLIPTextModel, CLIPTokenizer};
 use kinvert_nets::kernels::TrackingBackend;
 use kinvert_nets::{
-    AutoencoderKL, Hooks, ModelFiles, TemporalSite, VideoUNet, VideoUNetConfig, weight_files,
+    AutoencoderKL, Hooks, ModelFiles, ModelName, TemporalSite, VideoUNet, VideoUNetConfig,
+    weight_files,
 };
 use kinvert_video::Clip;
 use serde::Serialize;
@@ -712,6 +713,9 @@ impl SiteEmbeddings {
 /// The last part of the folder's path, or the name of the embedded set.
 pub(crate) fn model_name(files: &ModelFiles) -> String {
     let label = files.label("");
+    if let Some(published) = ModelName::of_snapshot(Path::new(&label)) {
+        return published.repository().into();
+    }
     let name = Path::new(&label)
         .file_name()
         .map(|name| name.to_string_lossy().into_owned());

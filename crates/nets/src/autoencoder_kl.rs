@@ -29,7 +29,7 @@ use crate::layers::resample::{
     Downsample2D, Downsample2DConfig, DownsamplePadding, Upsample2D, Upsample2DConfig,
 };
 use crate::layers::resnet::{ResnetBlock2D, ResnetBlock2DConfig};
-use crate::weights::{KeyMap, Weights};
+use crate::weights::{KeyMap, OpenWeights, Weights};
 
 /// Epsilon of every norm in the autoencoder.
 const NORM_EPS: f64 = 1e-6;
@@ -239,9 +239,21 @@ impl<B: NetBackend> AutoencoderKL<B> {
     /// If a file is missing or damaged, the configuration describes a network that is not supported, or the
     /// weights do not fit it.
     pub fn load(files: &ModelFiles, device: &B::Device) -> Result<Self, Error> {
+        Self::filled(files, device, Weights::open)
+    }
+
+    /// Checks that the weights of a `vae` folder fit the network by name and shape, without reading their values.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn check(files: &ModelFiles, device: &B::Device) -> Result<(), Error> {
+        Self::filled(files, device, Weights::open_shapes).map(drop)
+    }
+
+    fn filled(files: &ModelFiles, device: &B::Device, open: OpenWeights) -> Result<Self, Error> {
         let config: AutoencoderKLConfig = files.json("config.json")?;
         config.validate(&files.label("config.json"))?;
-        let weights = Weights::open(files, "diffusion_pytorch_model")?;
+        let weights = open(files, "diffusion_pytorch_model")?;
         with_current_keys(weights).fill(config.init(device), KEY_MAP)
     }
 

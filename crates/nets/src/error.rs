@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::published::ModelName;
+
 /// An error of this crate. The text says where, what was found and what was expected; [`Error::hint`] says
 /// what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +102,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A text is no name of a published model.
+    #[error("`{found}` is no name of a published model: {reason}")]
+    ModelName {
+        /// The text.
+        found: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A published model is not on this machine.
     #[error("there is no {what} for `{name}`; looked at {}", tried.join(", "))]
     NoSuchModel {
@@ -149,6 +159,15 @@ impl Error {
             Self::Weights { .. } => {
                 Some("config.json and the weights must come from one and the same published model".into())
             }
+            Self::ModelName { .. } => Some(
+                "names are written as on the hub, such as cerspense/zeroscope_v2_576w or \
+                 cerspense/zeroscope_v2_576w@main"
+                    .into(),
+            ),
+            Self::NoSuchModel { name, .. } if name.parse::<ModelName>().is_ok() => Some(format!(
+                "`kinvert models pull {name}` fetches it; or pass its path, or put it into the folder that \
+                 KINVERT_MODELS names"
+            )),
             Self::NoSuchModel { .. } => Some(
                 "fetch it, and pass its path or put it into the folder that KINVERT_MODELS names".into(),
             ),

@@ -4,6 +4,7 @@
 //! site, and whoever wants one supplies it.
 
 pub mod autoencoder_kl;
+pub mod check;
 pub mod clip;
 pub mod cost;
 pub mod cotracker;
@@ -21,6 +22,7 @@ pub mod sites;
 pub mod tiles;
 pub mod unet3d;
 pub mod video_unet;
+pub mod weight_names;
 pub mod weights;
 
 pub use autoencoder_kl::{AutoencoderKL, AutoencoderKLConfig, Posterior};
@@ -34,7 +36,7 @@ pub use files::{EmbeddedFiles, ModelFiles};
 pub use inception::{InceptionResize, InceptionV3};
 pub use keys::{expected_tensors, parameters};
 pub use precision::Precision;
-pub use published::find_weights;
+pub use published::{ModelKind, ModelName, find_weights};
 pub use sites::{SitePart, TemporalSite};
 pub use unet3d::UNet3DConditionConfig;
 pub use video_unet::{Hooks, VideoUNet, VideoUNetConfig};

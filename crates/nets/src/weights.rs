@@ -22,6 +22,7 @@ use crate::files::{FileBytes, ModelFiles};
 use crate::keys::Place;
 use crate::precision::Precision;
 use crate::pytorch;
+use crate::weight_names::weight_names;
 
 /// How the fields of a network become keys of its checkpoint: pairs of (part of the field's path, what
 /// stands for it in the key), applied in order. Paths are matched with a leading and inner dots, for example
@@ -32,7 +33,11 @@ pub type KeyMap<'a> = &'a [(&'static str, &'static str)];
 pub struct Weights {
     origin: String,
     tensors: BTreeMap<String, Stored>,
+    values_are_read: bool,
 }
+
+/// [`Weights::open`] or [`Weights::open_shapes`].
+pub(crate) type OpenWeights = fn(&ModelFiles, &str) -> Result<Weights, Error>;
 
 /// Where one tensor lies.
 struct Stored {
@@ -53,6 +58,17 @@ impl Weights {
         Self::open_files(files, &weight_files(files, stem)?)
     }
 
+    /// As [`open`](Self::open), but names and shapes alone are compared when a network is [filled](Self::fill), which
+    /// then keeps its own values.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_shapes(files: &ModelFiles, stem: &str) -> Result<Self, Error> {
+        let mut weights = Self::open(files, stem)?;
+        weights.values_are_read = false;
+        Ok(weights)
+    }
+
     /// Opens one file of any name: safetensors if it is called so, otherwise a state dictionary that PyTorch
     /// saved (`.bin`, `.pth`, `.pt`), of which no code is run.
     ///
@@ -70,6 +86,7 @@ impl Weights {
                 .map(|name| files.label(name))
                 .unwrap_or_default(),
             tensors: BTreeMap::new(),
+            values_are_read: true,
         };
         for name in names {
             let (file, label) = (files.open(name)?, files.label(name));
@@ -89,6 +106,7 @@ impl Weights {
         let mut weights = Self {
             origin: origin.into(),
             tensors: BTreeMap::new(),
+            values_are_read: true,
         };
         weights.add(FileBytes::Static(bytes), origin)?;
         Ok(weights)
@@ -160,6 +178,11 @@ impl Weights {
     /// Shape of a tensor.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.tensors.get(name).map(|stored| stored.shape.as_slice())
+    }
+
+    /// Dtype of a tensor in its file.
+    pub fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.tensors.get(name).map(|stored| stored.dtype)
     }
 
     /// The values of a tensor, row-major, or why they cannot be used.
@@ -249,7 +272,10 @@ impl Weights {
             .cloned()
             .collect();
         if faults.is_empty() {
-            Ok(module.no_grad())
+            Ok(match self.values_are_read {
+                true => module.no_grad(),
+                false => module, // whoever touches its values has them drawn
+            })
         } else {
             Err(Error::Weights {
                 path: self.origin,
@@ -259,36 +285,28 @@ impl Weights {
     }
 }
 
-/// Names of the files that hold the weights of one network, the first that is there of: `{stem}.safetensors`, the
-/// shards that `{stem}.safetensors.index.json` lists, and the same with PyTorch's names (`pytorch_model.bin` for
-/// the stem `model`, else `{stem}.bin`). If none is there, the first.
+/// Names of the files that hold the weights of one network: of the ways that [`weight_names`] lists, the first that is
+/// there, whole or as the shards that an index names. If none is there, the first name.
 ///
 /// # Errors
 /// If an index cannot be read, lists nothing, or names a file outside its folder.
 pub fn weight_files(files: &ModelFiles, stem: &str) -> Result<Vec<String>, Error> {
-    let pytorch_stem = if stem == "model" {
-        "pytorch_model"
-    } else {
-        stem
-    };
-    let single = format!("{stem}.safetensors");
-    for (whole, extension) in [
-        (single.clone(), ".safetensors"),
-        (format!("{pytorch_stem}.bin"), ".bin"),
-    ] {
-        let index = format!("{whole}.index.json");
-        if files.contains(&whole) {
-            return Ok(vec![whole]);
+    for names in weight_names(stem) {
+        if files.contains(&names.whole) {
+            return Ok(vec![names.whole]);
         }
-        if files.contains(&index) {
-            return shard_names(files, &index, extension);
+        if files.contains(&names.index) {
+            return shard_names(files, &names.index, names.extension);
         }
     }
-    Ok(vec![single])
+    Ok(vec![format!("{stem}.safetensors")])
 }
 
 /// The distinct files that an index of shards names.
-fn shard_names(files: &ModelFiles, index: &str, extension: &str) -> Result<Vec<String>, Error> {
+///
+/// # Errors
+/// If the index cannot be read, lists nothing, or names a file outside its folder or of another kind.
+pub fn shard_names(files: &ModelFiles, index: &str, extension: &str) -> Result<Vec<String>, Error> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
@@ -412,6 +430,9 @@ impl Filler<'_> {
             self.faults
                 .misshapen
                 .push((key, stored.shape.clone(), in_file));
+            return None;
+        }
+        if !self.weights.values_are_read {
             return None;
         }
         match stored.decode() {

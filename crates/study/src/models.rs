@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use kinvert::{Device, LoadOptions, ModelFiles, MotionModel, load_model};
+use kinvert_nets::{ModelKind, ModelName};
 
 use crate::error::Error;
 
@@ -25,12 +26,16 @@ impl Models {
         }
     }
 
-    /// The model in a folder, or the built-in one by its name.
+    /// The model in a folder, the built-in one by its name, or a published one that was fetched.
     pub(crate) fn get(&mut self, name: &str) -> Result<&dyn MotionModel, Error> {
         if !self.loaded.contains_key(name) {
             let files = match name {
                 BUILT_IN_MODEL => kinvert_sprites::model::model_files(),
-                folder => ModelFiles::folder(Path::new(folder)),
+                // What is neither is told as a folder that lacks files.
+                name if name.parse::<ModelName>().is_err() => ModelFiles::folder(Path::new(name)),
+                name => {
+                    ModelFiles::find(name, ModelKind::Pipeline).map_err(kinvert::Error::from)?
+                }
             };
             let model = load_model(&files.into(), &LoadOptions::default(), self.device)?;
             self.loaded.insert(name.into(), model);

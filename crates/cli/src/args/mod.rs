@@ -1,6 +1,7 @@
 //! What may stand on the command line. Settings are optional here: what is absent comes from the model.
 
 pub mod evaluate;
+pub mod models;
 pub mod planner;
 pub mod study;
 pub mod tracks;
@@ -43,13 +44,16 @@ Examples:
   kinvert generate --motion jump.motion.safetensors --prompt \"a yellow star\" -o star.mp4
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
-KINVERT_LOG sets what is logged (`debug`, `kinvert=trace`); KINVERT_MODELS is a folder of models.";
+KINVERT_LOG sets what is logged (`debug`, `kinvert=trace`); KINVERT_MODELS is a folder of models.
+Published models are kept in the cache of the Hugging Face hub, which HF_HOME moves; HF_TOKEN is sent to the hub for
+models whose licence must be accepted; HF_HUB_OFFLINE=1 keeps the program off the network.";
 
 /// Options of every command.
 #[derive(Debug, Args)]
 pub struct GlobalArgs {
-    /// Folder of a text-to-video model in the diffusers layout [default: the built-in model]
-    #[arg(long, global = true, value_name = "FOLDER")]
+    /// Text-to-video model in the diffusers layout: a folder, or a published name such as cerspense/zeroscope_v2_576w,
+    /// which is fetched if it is not there [default: the built-in model]
+    #[arg(long, global = true, value_name = "NAME|FOLDER")]
     pub model: Option<PathBuf>,
     /// Device to compute on; an unknown one lists what there is
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
@@ -73,7 +77,7 @@ pub enum Command {
     Evaluate(evaluate::EvaluateArgs),
     Import(ImportArgs),
     Inspect(InspectArgs),
-    Models(ModelsArgs),
+    Models(models::ModelsArgs),
     Planner(planner::PlannerArgs),
     Sprites(SpritesArgs),
     Study(study::StudyArgs),
@@ -115,7 +119,7 @@ Examples:
   kinvert transfer examples/bounce.mp4 --caption \"a red circle on a gray background\" \\
       --prompt \"a yellow star on a striped background\"
   kinvert transfer pan.mp4 --prompt \"a castle by the sea\" --kind camera --seeds 0..4 --out castle
-  kinvert transfer clip.mp4 --prompt \"a robot\" --model ./zeroscope --steps 350
+  kinvert transfer clip.mp4 --prompt \"a robot\" --model cerspense/zeroscope_v2_576w --steps 350
 
 With --json, stdout carries the contents of run.json: format_version, kinvert_version, platform, device,
 model {name, sha256}, input {path, sha256, container, …, used_times_s, used_size, used_fps, used_sha256}, caption,
@@ -242,28 +246,6 @@ Examples:
 With --json, stdout carries {kind, path} and for kind `motion`: bytes, metadata, sites [{site, grid, query_key,
 values}] (shapes), inverted_latents and preview (shapes or null); for `clip`: container, codec, width, height, frames,
 fps, duration_s, rotation_degrees, variable_frame_rate; for `model`: what `kinvert models --json` lists.";
-
-/// List base models and what each can do.
-///
-/// Lists the built-in model, the folders given, and those in the folder that KINVERT_MODELS names. Weights are
-/// hashed, not loaded.
-#[derive(Debug, Args)]
-#[command(after_help = MODELS_EXAMPLES)]
-pub struct ModelsArgs {
-    /// Model folders
-    #[arg(value_name = "FOLDER")]
-    pub folders: Vec<PathBuf>,
-}
-
-const MODELS_EXAMPLES: &str = "\
-Examples:
-  kinvert models
-  kinvert models ./zeroscope --json
-  KINVERT_MODELS=~/models kinvert models
-
-With --json, stdout carries a list of {path (null for the built-in model), name, sha256, frames, size (null: follows
-the clip), fps, prediction_type, train_timesteps, sites [{name, channels}], inversion {…}, generation {…}}, or
-{path, error} for a folder that holds no usable model.";
 
 /// The world that the built-in model knows.
 #[derive(Debug, Args)]

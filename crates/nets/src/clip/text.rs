@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::encoder::{CLIPEncoder, EncoderFields};
 use super::{Section, is_position_ids};
+use crate::weights::OpenWeights;
 use crate::{Error, ModelFiles, Weights, expected_tensors};
 
 /// The `eos_token_id` of configurations written before transformers 4.31. It names no end token; the sentence's
@@ -127,9 +128,22 @@ impl<B: Backend> CLIPTextModel<B> {
     /// If a file is missing or damaged, the configuration asks for something that is not supported, or the
     /// weights do not fit it.
     pub fn load(files: &ModelFiles, device: &B::Device) -> Result<Self, Error> {
+        Self::filled(files, device, Weights::open)
+    }
+
+    /// Checks that the weights of a `text_encoder` folder fit the network by name and shape, without reading their
+    /// values.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn check(files: &ModelFiles, device: &B::Device) -> Result<(), Error> {
+        Self::filled(files, device, Weights::open_shapes).map(drop)
+    }
+
+    fn filled(files: &ModelFiles, device: &B::Device, open: OpenWeights) -> Result<Self, Error> {
         let config: CLIPTextConfig = files.json("config.json")?;
         let network: Self = config.init(&files.label("config.json"), device)?;
-        let weights = Weights::open(files, "model")?.without(is_position_ids);
+        let weights = open(files, "model")?.without(is_position_ids);
         let has_prefix = weights.names().any(|name| name.starts_with("text_model."));
         if has_prefix {
             weights.fill(network, &[])

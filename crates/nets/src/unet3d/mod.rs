@@ -25,6 +25,7 @@ use crate::layers::timestep::TimestepEmbedding;
 use crate::layers::{attention, temporal};
 use crate::precision::Precision;
 use crate::video_unet::{Features, Pass, Stage};
+use crate::weights::OpenWeights;
 use crate::{Error, KeyMap, ModelFiles, Weights, expected_tensors};
 
 /// Path of the temporal transformer before the first block.
@@ -105,7 +106,30 @@ impl<B: NetBackend> UNet3DCondition<B> {
         device: &B::Device,
         precision: Precision,
     ) -> Result<Self, Error> {
-        let weights = Weights::open(files, "diffusion_pytorch_model")?
+        Self::filled(config, files, device, precision, Weights::open)
+    }
+
+    /// Checks that the weights of a `unet/` folder fit the network by name and shape, without reading their values.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(crate) fn check(
+        config: &UNet3DConditionConfig,
+        files: &ModelFiles,
+        device: &B::Device,
+    ) -> Result<(), Error> {
+        let open = Weights::open_shapes;
+        Self::filled(config, files, device, Precision::F32, open).map(drop)
+    }
+
+    fn filled(
+        config: &UNet3DConditionConfig,
+        files: &ModelFiles,
+        device: &B::Device,
+        precision: Precision,
+        open: OpenWeights,
+    ) -> Result<Self, Error> {
+        let weights = open(files, "diffusion_pytorch_model")?
             .without(|name| config.is_videocrafter() && name.starts_with("fps_embedding."));
         weights.fill_as(precision, config.init(device), &KEY_MAPS.concat())
     }

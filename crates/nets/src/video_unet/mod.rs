@@ -132,6 +132,18 @@ impl<B: NetBackend> VideoUNet<B> {
         }
     }
 
+    /// Checks that the weights of a `unet/` folder fit the network by name and shape, without reading their values.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn check(files: &ModelFiles, device: &B::Device) -> Result<(), Error> {
+        match VideoUNetConfig::read(files)? {
+            VideoUNetConfig::Condition3D(config) => {
+                UNet3DCondition::<B>::check(&config, files, device)
+            }
+        }
+    }
+
     /// Predicts noise, or velocity for a `v_prediction` model.
     ///
     /// `sample` is `[batch, channels, frames, height, width]`, as is the result with the output channels;
