@@ -29,6 +29,7 @@ pub use device::{Device, OnDevice};
 pub use error::{Error, KeyFaults};
 pub use files::{EmbeddedFiles, ModelFiles};
 pub use inception::{InceptionResize, InceptionV3};
+pub use layers::adapter::{LinearAdapter, LinearLayer};
 pub use precision::Precision;
 pub use published::find_weights;
 pub use sites::{SitePart, TemporalSite};

@@ -235,6 +235,15 @@ pub(super) const AXES: [Axis; 13] = [
                 ],
                 values: &[("inversion.objective", Word("base"))],
             },
+            Setting {
+                name: "debiased hybrid",
+                phrases: &[
+                    "debias hybrid ?loss",
+                    "hybrid loss ?standard",
+                    "lora ?spatial ?loss ?debias ?hybrid",
+                ],
+                values: &[("inversion.objective", Word("debiased-hybrid"))],
+            },
         ],
         number: None,
         removed: &[("debias loss", "base")],
