@@ -474,10 +474,10 @@ mod tests {
             SpatialLora::from_bytes(&file(tensors, None), &linears()).unwrap_err()
         };
         type Tensors<'a> = Vec<(&'a str, &'a [usize], Vec<f32>)>;
+        let wide = [[MAX_RANK + 1, 6], [4, MAX_RANK + 1]];
         let temporal = "unet.mid_block.temp_attentions.0.proj_in.lora_A.weight";
         let temporal_up = "unet.mid_block.temp_attentions.0.proj_in.lora_B.weight";
         let text = "text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_A.weight";
-        let wide = MAX_RANK + 1;
         let cases: [(&str, Tensors); 12] = [
             ("it holds no tensors", vec![]),
             (
@@ -506,8 +506,8 @@ mod tests {
             (
                 "is of rank 1025, expected at most 1024",
                 vec![
-                    (down, &[wide, 6], ones(6 * wide)),
-                    (up, &[4, wide], ones(4 * wide)),
+                    (down, &wide[0], ones(wide[0].iter().product())),
+                    (up, &wide[1], ones(wide[1].iter().product())),
                 ],
             ),
             (

@@ -217,3 +217,140 @@ impl<B: TrackingBackend> LearnedLora<B> {
         self.losses = saved.losses;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Autodiff;
+    use burn_flex::Flex;
+    use kinvert_nets::{ModelFiles, Precision};
+    use kinvert_testkit::{Recording, fixtures_dir, values};
+
+    use super::*;
+
+    type Tracked = Autodiff<Flex>;
+
+    fn unet() -> VideoUNet<Tracked> {
+        let files = ModelFiles::folder(fixtures_dir().join("parity/unet3d"));
+        let loaded = VideoUNet::load(&files, &Default::default(), Precision::F32);
+        loaded.unwrap().1
+    }
+
+    /// A LoRA after some learning: no matrix is zero.
+    fn learned(unet: &VideoUNet<Tracked>, settings: &InversionSettings) -> LearnedLora<Tracked> {
+        let device = Default::default();
+        let mut lora = LearnedLora::new(unet, settings, &device);
+        let source = NoiseSource::new(3);
+        let values = lora.matrices.values().cloned().enumerate();
+        let values = values.map(|(index, matrix)| {
+            let noise = source.gaussian("test", index as u64, matrix.dims(), &device);
+            matrix + noise * 0.1
+        });
+        lora.matrices.start_from(values.collect());
+        lora
+    }
+
+    fn gradients(
+        unet: &VideoUNet<Tracked>,
+        lora: &LearnedLora<Tracked>,
+        activations: Activations,
+    ) -> LossAndGradients<Tracked> {
+        let recording = Recording::open("parity/unet3d/io.safetensors");
+        let device = Default::default();
+        let question = Question {
+            sample: recording.tensor("latents", &device),
+            timestep: 501.0,
+            text: recording.tensor("text", &device),
+        };
+        let target = question.sample.clone() * 0.3;
+        let draw = LoraDraw { frame: 2, step: 7 };
+        lora.gradients(unet, question, target, draw, activations)
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences_and_stage_by_stage() {
+        let unet = unet();
+        let settings = InversionSettings {
+            lora_rank: 3,
+            lora_dropout: 0.3,
+            ..Default::default()
+        };
+        let mut lora = learned(&unet, &settings);
+        let (loss, found) = gradients(&unet, &lora, Activations::Keep);
+        let (again, by_stages) = gradients(&unet, &lora, Activations::Recompute);
+        assert_eq!(loss, again, "dropout leaves the same out each time");
+        let squared: f64 = found
+            .iter()
+            .flat_map(|g| values(g.clone()))
+            .map(|g| f64::from(g).powi(2))
+            .sum();
+        assert!(squared > 0.0);
+        for (index, (whole, part)) in found.iter().zip(&by_stages).enumerate() {
+            for (whole, part) in values(whole.clone()).into_iter().zip(values(part.clone())) {
+                let difference = f64::from(whole - part).abs();
+                assert!(
+                    difference < 1e-5 * squared.sqrt(),
+                    "matrix {index}: {whole} and {part}"
+                );
+            }
+        }
+
+        // Along the gradient the loss changes by its squared norm times the step, which is chosen so that the
+        // change stands well above the float32 noise of the loss.
+        let start: Vec<_> = lora.matrices.values().cloned().collect();
+        let step = 2e-3 / squared;
+        let mut loss_at = |sign: f64| {
+            let moved = start.iter().zip(&found);
+            let moved =
+                moved.map(|(value, gradient)| value.clone() + gradient.clone() * (sign * step));
+            lora.matrices.start_from(moved.collect());
+            f64::from(gradients(&unet, &lora, Activations::Keep).0)
+        };
+        let ratio = (loss_at(1.0) - loss_at(-1.0)) / (2.0 * step) / squared;
+        assert!((ratio - 1.0).abs() < 0.02, "{ratio}");
+    }
+
+    #[test]
+    fn a_new_lora_has_the_published_layers_and_changes_nothing() {
+        let unet = unet();
+        let settings = InversionSettings::default();
+        let lora = LearnedLora::<Tracked>::new(&unet, &settings, &Default::default()).to_lora();
+        let all = unet.spatial_linears();
+        lora.check_fits(&all).unwrap();
+        assert_eq!(
+            lora.layers.len(),
+            all.len() / 12 * 6,
+            "six of twelve layers of each transformer"
+        );
+        for (path, layer) in &lora.layers {
+            assert!(path.contains(".attn1.") || path.contains(".ff."), "{path}");
+            let narrow = layer.in_channels().min(layer.out_channels());
+            assert_eq!(layer.rank(), narrow.min(32), "{path}");
+            assert_eq!(layer.scale(), 1.0);
+            assert!(layer.up().iter().all(|value| *value == 0.0));
+            let squares: f32 = layer.down().iter().map(|value| value * value).sum();
+            let deviation = (squares / layer.down().len() as f32).sqrt() * layer.rank() as f32;
+            assert!((0.6..1.4).contains(&deviation), "{path}: {deviation}");
+        }
+    }
+
+    #[test]
+    fn steps_draw_by_their_number() {
+        let settings = InversionSettings::default();
+        let draws: Vec<_> = (0..2000)
+            .map(|step| LoraDraw::of(&settings, step, 5))
+            .collect();
+        let on = draws.iter().flatten().count();
+        assert!((1520..1680).contains(&on), "four deviations are 72: {on}");
+        for frame in 0..5 {
+            assert!(draws.iter().flatten().any(|draw| draw.frame == frame));
+        }
+        assert_eq!(LoraDraw::of(&settings, 17, 5), draws[17]);
+        let with = |lora_probability| InversionSettings {
+            lora_probability,
+            ..settings.clone()
+        };
+        let always = (0..100).all(|step| LoraDraw::of(&with(1.0), step, 5).is_some());
+        let never = (0..100).all(|step| LoraDraw::of(&with(0.0), step, 5).is_none());
+        assert!(always && never);
+    }
+}

@@ -218,7 +218,7 @@ pub(super) const AXES: [Axis; 13] = [
     },
     Axis {
         name: "objective",
-        topics: &[("loss", 4), ("debias", 1), ("standard", 1)],
+        topics: &[("loss", 4), ("hybrid", 3), ("debias", 1), ("standard", 1)],
         anchors: &["loss"],
         settings: &[
             Setting {
@@ -237,11 +237,7 @@ pub(super) const AXES: [Axis; 13] = [
             },
             Setting {
                 name: "debiased hybrid",
-                phrases: &[
-                    "debias hybrid ?loss",
-                    "hybrid loss ?standard",
-                    "lora ?spatial ?loss ?debias ?hybrid",
-                ],
+                phrases: &["hybrid ?loss ?debias"],
                 values: &[("inversion.objective", Word("debiased-hybrid"))],
             },
         ],

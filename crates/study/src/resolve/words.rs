@@ -150,6 +150,7 @@ const CONCEPTS: [(&str, &str); 60] = [
         "temporal",
         "temporal* | temporal dimension | temporal axis | time dimension | time axis | frame dimension",
     ),
+    ("hybrid", "hybrid | spatial lora"),
     ("inference", "inference strategy | inference operation"),
     (
         "noise",
