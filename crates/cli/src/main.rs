@@ -42,6 +42,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Invert(args) => commands::invert::run(args, &mut session),
         Command::Generate(args) => commands::generate::run(args, &mut session),
         Command::Evaluate(args) => commands::evaluate::run(&args, &mut session),
+        Command::Export(args) => commands::export::run(&args, &session),
         Command::Import(args) => commands::import::run(&args, &session),
         Command::Inspect(args) => commands::inspect::run(&args, &session),
         Command::Models(args) => commands::models::run(&args, &mut session),

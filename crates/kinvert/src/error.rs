@@ -60,6 +60,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file that should hold a LoRA and does not, or not one for this network.
+    #[error("{}: not a usable LoRA file: {reason}", path.display())]
+    LoraFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A motion that was learned on another model.
     #[error(
         "the motion was learned on the model `{motion_model}` ({motion_sha256}), this is `{model}` ({sha256})"
@@ -118,6 +126,11 @@ impl Error {
             Self::MotionFile { .. } => {
                 Some("pass a .motion.safetensors file that this program wrote, or import a motion_embed.pt".into())
             }
+            Self::LoraFile { .. } => Some(
+                "pass a safetensors file with a LoRA of this model's spatial transformers and of nothing else, as the \
+                 diffusers library or `kinvert export --lora` writes it"
+                    .into(),
+            ),
             Self::OtherModel { .. } => Some(
                 "pass the model it was learned on with --model, or --force to try anyway if the shapes fit".into(),
             ),

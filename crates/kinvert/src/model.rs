@@ -8,6 +8,7 @@ use kinvert_nets::{Device, OnDevice};
 use kinvert_video::Clip;
 
 use crate::error::Error;
+use crate::lora::LoraId;
 use crate::motion::{ModelId, Motion};
 use crate::pipeline::Pipeline;
 use crate::settings::{GenerationSettings, InversionSettings, Recommendations};
@@ -57,6 +58,15 @@ pub trait MotionModel: Send {
         size: [usize; 2],
         frames: Option<usize>,
     ) -> Result<Motion, Error>;
+
+    /// Reads a LoRA for what is generated from now on; see [`Pipeline::load_lora`].
+    ///
+    /// # Errors
+    /// As [`Pipeline::load_lora`].
+    fn load_lora(&mut self, path: &Path) -> Result<(), Error>;
+
+    /// What identifies the LoRA that was loaded.
+    fn lora(&self) -> Option<&LoraId>;
 
     /// Generates a clip; see [`Pipeline::generate`].
     ///
@@ -134,6 +144,14 @@ impl<B: TrackingBackend> MotionModel for Pipeline<B> {
         progress: &mut dyn Progress,
     ) -> Result<Motion, Error> {
         Pipeline::invert(self, clip, caption, settings, workspace, progress)
+    }
+
+    fn load_lora(&mut self, path: &Path) -> Result<(), Error> {
+        Pipeline::load_lora(self, path)
+    }
+
+    fn lora(&self) -> Option<&LoraId> {
+        Pipeline::lora(self)
     }
 
     fn generate(

@@ -26,6 +26,7 @@ use crate::embedding::{Debias, Embedding, SiteEmbeddings};
 use crate::error::Error;
 use crate::import::read_published_embeddings;
 use crate::inversion::{Learner, Reference, to_floats};
+use crate::lora::{LoraAdapter, LoraId, SpatialLora};
 use crate::modulation::MotionModulation;
 use crate::motion::{Array, ModelId, Motion, MotionMetadata};
 use crate::pixels;
@@ -67,6 +68,7 @@ pub struct Pipeline<B: TrackingBackend> {
     unet: VideoUNet<Inner<B>>,
     tracked_unet: VideoUNet<B>,
     schedule: NoiseSchedule,
+    lora: Option<(LoraId, SpatialLora)>,
     device: B::Device,
 }
 
@@ -106,6 +108,7 @@ impl<B: TrackingBackend> Pipeline<B> {
             unet: tracked_unet.valid(),
             tracked_unet,
             schedule: NoiseSchedule::new(&scheduler)?,
+            lora: None,
             device: device.clone(),
         };
         pipeline.check_parts(source)?;
@@ -441,11 +444,24 @@ impl<B: TrackingBackend> Pipeline<B> {
         learner.run(&reference, save, progress)?;
 
         let embeddings = learner.embeddings();
-        if !embeddings.iter().all(SiteEmbeddings::is_finite) {
-            return Err(Error::NotFinite {
-                what: "an embedding",
-                step: None,
-            });
+        let lora = match settings.keep_lora {
+            true => learner.lora(),
+            false => None,
+        };
+        if settings.keep_lora && lora.is_none() {
+            progress
+                .note("there is no LoRA to keep: only the objective debiased-hybrid learns one");
+        }
+        for (what, is_finite) in [
+            (
+                "an embedding",
+                embeddings.iter().all(SiteEmbeddings::is_finite),
+            ),
+            ("the LoRA", lora.as_ref().is_none_or(SpatialLora::is_finite)),
+        ] {
+            if !is_finite {
+                return Err(Error::NotFinite { what, step: None });
+            }
         }
         Ok(Motion {
             metadata: MotionMetadata {
@@ -459,6 +475,7 @@ impl<B: TrackingBackend> Pipeline<B> {
                 reference_sha256,
                 settings: settings.clone(),
                 losses: learner.losses().to_vec(),
+                lora_losses: learner.lora_losses().to_vec(),
                 grids: embeddings
                     .iter()
                     .map(|site| (site.site.clone(), site.grid))
@@ -470,6 +487,7 @@ impl<B: TrackingBackend> Pipeline<B> {
                 values: to_floats(inverted),
             }),
             preview: Some(pixels::preview(clip)),
+            lora,
         })
     }
 
@@ -509,6 +527,7 @@ impl<B: TrackingBackend> Pipeline<B> {
                     ..Default::default()
                 },
                 losses: Vec::new(),
+                lora_losses: Vec::new(),
                 grids: sites
                     .iter()
                     .map(|site| (site.site.clone(), site.grid))
@@ -517,6 +536,7 @@ impl<B: TrackingBackend> Pipeline<B> {
             sites,
             inverted_latents: None,
             preview: None,
+            lora: None,
         })
     }
 
@@ -545,10 +565,65 @@ impl<B: TrackingBackend> Pipeline<B> {
             None => None,
         };
         let start = self.start(motion, seed, settings, frames, latent_size, progress)?;
-        let hooks = Hooks::temporal(modulation.as_ref().map(|modulation| modulation as _));
+        let lora = self.lora_adapter(motion, settings)?;
+        let hooks = Hooks {
+            temporal: modulation.as_ref().map(|modulation| modulation as _),
+            spatial: lora.as_ref().map(|lora| lora as _),
+        };
         let latents = self.sample(start, prompt, settings, hooks, progress)?;
         let fps = motion.map_or(self.fps(), |motion| motion.metadata.fps);
         self.decode_latents(latents, fps, progress)
+    }
+
+    /// Reads a LoRA, which everything that is generated from now on has at the strength that settings say, instead of
+    /// one that a motion may hold. Nothing is learned with it.
+    ///
+    /// # Errors
+    /// As [`SpatialLora::load`].
+    pub fn load_lora(&mut self, path: &Path) -> Result<(), Error> {
+        let lora = SpatialLora::load(path, &self.unet.spatial_linears())?;
+        let id = LoraId {
+            name: path.display().to_string(),
+            sha256: lora.sha256(),
+        };
+        self.lora = Some((id, lora));
+        Ok(())
+    }
+
+    /// What identifies the LoRA that was loaded.
+    pub fn lora(&self) -> Option<&LoraId> {
+        self.lora.as_ref().map(|(id, _)| id)
+    }
+
+    /// The LoRA that a clip is generated with: the one that was loaded, else that of the motion; `None` if it would
+    /// change nothing.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if settings want one and there is none, [`Error::MotionDoesNotFit`] if that of the motion is
+    /// for other layers.
+    fn lora_adapter(
+        &self,
+        motion: Option<&Motion>,
+        settings: &GenerationSettings,
+    ) -> Result<Option<LoraAdapter<Inner<B>>>, Error> {
+        let of_motion = motion.and_then(|motion| motion.lora.as_ref());
+        let (lora, default) = match &self.lora {
+            Some((_, lora)) => (Some(lora), 1.0),
+            None => (of_motion, 0.0),
+        };
+        let strength = settings.lora_strength.unwrap_or(default);
+        match lora {
+            _ if strength == 0.0 => Ok(None),
+            None => {
+                let expected = "0, for neither was a LoRA loaded nor does the motion hold one";
+                Err(Error::setting("lora strength", strength, expected))
+            }
+            Some(lora) => {
+                let fits = lora.check_fits(&self.unet.spatial_linears());
+                fits.map_err(|reason| Error::MotionDoesNotFit { reason })?;
+                Ok(Some(LoraAdapter::new(lora, strength, &self.device)))
+            }
+        }
     }
 
     /// Refuses a motion that was learned on another model.

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::atomic::write_file;
 use crate::error::Error;
+use crate::lora::LoraId;
 use crate::model::MotionModel;
 use crate::motion::{ModelId, Motion, MotionMetadata};
 use crate::pixels;
@@ -251,6 +252,9 @@ pub struct Provenance {
     pub device: String,
     /// The base model.
     pub model: ModelId,
+    /// The LoRA that was loaded for generation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraId>,
 }
 
 impl Provenance {
@@ -261,6 +265,7 @@ impl Provenance {
             platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
             device: device.to_string(),
             model: model.id().clone(),
+            lora: model.lora().cloned(),
         }
     }
 }

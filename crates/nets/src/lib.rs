@@ -35,6 +35,7 @@ pub use error::{Error, KeyFaults};
 pub use files::{EmbeddedFiles, ModelFiles};
 pub use inception::{InceptionResize, InceptionV3};
 pub use keys::{expected_tensors, parameters};
+pub use layers::adapter::{LinearAdapter, LinearLayer};
 pub use precision::Precision;
 pub use published::{ModelKind, ModelName, find_weights};
 pub use sites::{SitePart, TemporalSite};

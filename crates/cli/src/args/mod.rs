@@ -75,6 +75,7 @@ pub enum Command {
     Invert(InvertArgs),
     Generate(GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
+    Export(ExportArgs),
     Import(ImportArgs),
     Inspect(InspectArgs),
     Models(models::ModelsArgs),
@@ -122,7 +123,7 @@ Examples:
   kinvert transfer clip.mp4 --prompt \"a robot\" --model cerspense/zeroscope_v2_576w --steps 350
 
 With --json, stdout carries the contents of run.json: format_version, kinvert_version, platform, device,
-model {name, sha256}, input {path, sha256, container, …, used_times_s, used_size, used_fps, used_sha256}, caption,
+model {name, sha256}, lora {name, sha256} (with --lora), input {path, sha256, container, …, used_times_s, used_size, used_fps, used_sha256}, caption,
 inversion {…}, losses, prompts, seeds, generation {…}, results [{prompt, seed, files, frames, size, fps, sha256,
 wall_s}], files {…}, notes, timings {stages [{stage, wall_s}], total_s}.";
 
@@ -149,7 +150,7 @@ Examples:
   kinvert invert frames/ --sites down:1280,up:1280 --timesteps 0-999 -o x.motion.safetensors
 
 With --json, stdout carries {path, metadata {format_version, kinvert_version, model, frames, size, fps, caption,
-reference_sha256, settings, losses, grids}, input {…}}.";
+reference_sha256, settings, losses, lora_losses (of debiased-hybrid), grids}, input {…}}.";
 
 /// Generate clips for prompts, moving as a motion file says.
 ///
@@ -196,8 +197,8 @@ Examples:
   kinvert generate --motion pan.motion.safetensors --kind camera --prompt \"a castle\" --seeds 0..4 -o castles/
   kinvert generate --prompt \"a blue ring on a navy background\" -o ring.gif
 
-With --json, stdout carries {format_version, kinvert_version, platform, device, model, motion (metadata of the
-motion or null), prompts, seeds, generation {…}, results [{prompt, seed, files, frames, size, fps, sha256,
+With --json, stdout carries {format_version, kinvert_version, platform, device, model, lora {name, sha256} (with
+--lora), motion (metadata of the motion or null), prompts, seeds, generation {…}, results [{prompt, seed, files, frames, size, fps, sha256,
 wall_s}], notes, timings}.";
 
 /// Turn a motion_embed.pt of the method's published code into a motion file.
@@ -227,6 +228,26 @@ Examples:
 
 With --json, stdout carries {path, metadata {…}} as `kinvert invert` prints it.";
 
+/// Write what a motion file holds for other programs: the LoRA that --keep-lora kept.
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT_EXAMPLES)]
+pub struct ExportArgs {
+    /// Motion file
+    #[arg(value_name = "MOTION")]
+    pub motion: PathBuf,
+    /// File for the LoRA, in the layout of the diffusers library
+    #[arg(long, value_name = "FILE")]
+    pub lora: PathBuf,
+}
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  kinvert invert clip.mp4 --objective debiased-hybrid --keep-lora -o jump.motion.safetensors
+  kinvert export jump.motion.safetensors --lora looks.safetensors
+  kinvert generate --lora looks.safetensors --lora-strength 0.5 --prompt \"a yellow star\" -o star.mp4
+
+With --json, stdout carries {path, sha256, layers [{path, rank, alpha, in_channels, out_channels}]}.";
+
 /// Say what a motion file, a clip or a model folder is.
 ///
 /// A model is loaded whole, so that what is reported is known to work.
@@ -244,7 +265,7 @@ Examples:
   kinvert inspect clip.mp4 --json
 
 With --json, stdout carries {kind, path} and for kind `motion`: bytes, metadata, sites [{site, grid, query_key,
-values}] (shapes), inverted_latents and preview (shapes or null); for `clip`: container, codec, width, height, frames,
+values}] (shapes), inverted_latents and preview (shapes or null), lora {sha256, layers} (null if none was kept); for `clip`: container, codec, width, height, frames,
 fps, duration_s, rotation_degrees, variable_frame_rate; for `model`: what `kinvert models --json` lists.";
 
 /// The world that the built-in model knows.
@@ -368,7 +389,8 @@ pub struct InversionArgs {
     /// Weight decay [default: the model's; published 0.01]
     #[arg(long, value_name = "DECAY")]
     pub weight_decay: Option<f64>,
-    /// Loss: base or debiased-temporal [default: the model's; published debiased-temporal]
+    /// Loss: base, debiased-temporal or debiased-hybrid, which learns a LoRA of the looks beside the motion [default:
+    /// the model's; published debiased-temporal]
     #[arg(long, value_name = "LOSS", value_parser = named::<Objective>)]
     pub objective: Option<Objective>,
     /// Timesteps to draw from [default: the model's; built in 400-999, published 0-999]
@@ -392,6 +414,21 @@ pub struct InversionArgs {
     /// Steps of the DDIM inversion that finds the clip's noise [default: the model's; published 50]
     #[arg(long, value_name = "N")]
     pub ddim_inversion_steps: Option<usize>,
+    /// Rank of the LoRA of --objective debiased-hybrid [default: the model's; published 32]
+    #[arg(long, value_name = "N")]
+    pub lora_rank: Option<usize>,
+    /// Learning rate of the LoRA [default: the model's; published 0.0005]
+    #[arg(long, value_name = "RATE")]
+    pub lora_lr: Option<f64>,
+    /// Share of what the LoRA reads that is left out while it learns [default: the model's; published 0.1]
+    #[arg(long, value_name = "SHARE")]
+    pub lora_dropout: Option<f64>,
+    /// Probability that a step has the LoRA on [default: the model's; published 0.8]
+    #[arg(long, value_name = "P")]
+    pub lora_probability: Option<f64>,
+    /// Keep the LoRA in the motion file, instead of throwing it away
+    #[arg(long)]
+    pub keep_lora: bool,
     /// Seed of learning [default: the model's; published 0]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -414,6 +451,11 @@ impl InversionArgs {
             ddim_inversion_steps: self
                 .ddim_inversion_steps
                 .unwrap_or(base.ddim_inversion_steps),
+            lora_rank: self.lora_rank.unwrap_or(base.lora_rank),
+            lora_learning_rate: self.lora_lr.unwrap_or(base.lora_learning_rate),
+            lora_dropout: self.lora_dropout.unwrap_or(base.lora_dropout),
+            lora_probability: self.lora_probability.unwrap_or(base.lora_probability),
+            keep_lora: self.keep_lora || base.keep_lora,
             seed: self.seed.unwrap_or(base.seed),
         }
     }
@@ -440,6 +482,12 @@ pub struct GenerationArgs {
     /// Factor on the motion; 0 leaves the plain model [default: the model's; published 1]
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub strength: Option<f64>,
+    /// LoRA of the spatial transformers, a safetensors file as the diffusers library writes it
+    #[arg(long, value_name = "FILE")]
+    pub lora: Option<PathBuf>,
+    /// Factor on the LoRA [default: 1 for that of --lora, 0 for one that the motion holds]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub lora_strength: Option<f64>,
     /// Factor on the differences of --debias difference [default: the model's; built in 6, published 1]
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub difference_gain: Option<f64>,
@@ -470,6 +518,7 @@ impl GenerationArgs {
             debias: self.debias.unwrap_or(base.debias),
             difference_frames: self.difference_frames.unwrap_or(base.difference_frames),
             strength: self.strength.unwrap_or(base.strength),
+            lora_strength: self.lora_strength.or(base.lora_strength),
             difference_gain: self.difference_gain.unwrap_or(base.difference_gain),
             guidance: self.guidance.unwrap_or(base.guidance),
             negative_prompt: self.negative.unwrap_or(base.negative_prompt),

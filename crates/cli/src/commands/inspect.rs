@@ -40,6 +40,13 @@ struct MotionShapes<'a> {
     sites: Vec<SiteShapes<'a>>,
     inverted_latents: Option<&'a [usize]>,
     preview: Option<&'a [usize]>,
+    lora: Option<LoraShapes>,
+}
+
+#[derive(Serialize)]
+struct LoraShapes {
+    sha256: String,
+    layers: usize,
 }
 
 #[derive(Serialize)]
@@ -114,6 +121,10 @@ fn shapes<'a>(motion: &'a Motion, bytes: u64) -> MotionShapes<'a> {
         sites: motion.sites.iter().map(site).collect(),
         inverted_latents: motion.inverted_latents.as_ref().map(shape),
         preview: motion.preview.as_ref().map(shape),
+        lora: motion.lora.as_ref().map(|lora| LoraShapes {
+            sha256: lora.sha256(),
+            layers: lora.layers.len(),
+        }),
     }
 }
 
@@ -176,6 +187,12 @@ fn motion_text(motion: &MotionShapes<'_>) -> String {
     }
     if let Some(shape) = motion.inverted_latents {
         line("noise", format!("{shape:?}"));
+    }
+    if let Some(lora) = &motion.lora {
+        line(
+            "lora",
+            format!("{} layers ({})", lora.layers, short(&lora.sha256)),
+        );
     }
     text
 }

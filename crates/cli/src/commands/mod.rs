@@ -1,6 +1,7 @@
 //! One file per command: resolve arguments, call the library, print the result.
 
 pub mod evaluate;
+pub mod export;
 pub mod generate;
 pub mod import;
 pub mod inspect;

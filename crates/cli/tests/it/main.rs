@@ -8,6 +8,7 @@ mod generate;
 mod inspect;
 #[cfg(unix)]
 mod interruption;
+mod lora;
 mod models;
 mod planner;
 mod sprites;

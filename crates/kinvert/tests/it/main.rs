@@ -4,6 +4,7 @@
 
 mod axes;
 mod import;
+mod lora;
 mod official_motion;
 mod sprites;
 mod support;

@@ -212,6 +212,7 @@ fn draw(recording: &Recording) -> Draw<B> {
         timestep: recording.i64s("timestep")[0] as usize,
         noise: recording.tensor("noise", &Default::default()),
         frame: recording.i64s("random_frame")[0] as usize,
+        lora: None,
     }
 }
 
@@ -311,6 +312,7 @@ fn ten_steps_of_adamw() {
             timestep: timestep as usize,
             noise,
             frame: 0,
+            lora: None,
         };
         let (loss, gradients) = learner.gradients(&reference(&recording), draw);
         losses.push(loss);

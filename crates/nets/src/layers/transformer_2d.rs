@@ -6,7 +6,7 @@
 use burn::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
 
-use super::adapter::Place;
+use super::adapter::{LinearLayer, Place};
 use super::apply::{group_norm, layer_norm};
 use super::attention::{Attention, AttentionConfig, FeedForward};
 use crate::kernels::NetBackend;
@@ -90,6 +90,19 @@ impl<B: NetBackend> Transformer2D<B> {
             .swap_dims(1, 2)
             .reshape([images, channels, height, width]);
         output + hidden_states
+    }
+
+    /// The linear layers of the transformer at `path`, in the order of a forward pass.
+    pub fn linears(&self, path: &str) -> Vec<LinearLayer> {
+        let mut linears = vec![LinearLayer::of(format!("{path}.proj_in"), &self.proj_in)];
+        for (index, block) in self.transformer_blocks.iter().enumerate() {
+            let path = format!("{path}.transformer_blocks.{index}");
+            linears.extend(block.attn1.linears(&format!("{path}.attn1")));
+            linears.extend(block.attn2.linears(&format!("{path}.attn2")));
+            linears.extend(block.ff.linears(&format!("{path}.ff")));
+        }
+        linears.push(LinearLayer::of(format!("{path}.proj_out"), &self.proj_out));
+        linears
     }
 }
 

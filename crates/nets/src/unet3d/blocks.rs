@@ -6,6 +6,7 @@
 use burn::prelude::*;
 
 use crate::kernels::NetBackend;
+use crate::layers::adapter::LinearLayer;
 use crate::layers::resample::{
     Downsample2D, Downsample2DConfig, DownsamplePadding, Upsample2D, Upsample2DConfig,
 };
@@ -84,6 +85,14 @@ impl<B: NetBackend> Layers<B> {
         }
         hidden_states
     }
+}
+
+/// The linear layers of the spatial transformers of the block at `path`.
+fn spatial_linears<B: NetBackend>(attentions: &[Transformer2D<B>], path: &str) -> Vec<LinearLayer> {
+    let attentions = attentions.iter().enumerate();
+    attentions
+        .flat_map(|(index, attention)| attention.linears(&format!("{path}.attentions.{index}")))
+        .collect()
 }
 
 fn resnet<B: NetBackend>(
@@ -188,6 +197,11 @@ impl<B: NetBackend> DownBlock3D<B> {
         hidden_states
     }
 
+    /// The linear layers of the spatial transformers of the block at `path`.
+    pub fn spatial_linears(&self, path: &str) -> Vec<LinearLayer> {
+        spatial_linears(&self.layers.attentions, path)
+    }
+
     /// Halves height and width, unless this is the last block.
     pub fn downsample(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
         let downsamplers = self.downsamplers.iter();
@@ -241,6 +255,11 @@ impl<B: NetBackend> MidBlock3D<B> {
         pass.show(path, &hidden_states);
         hidden_states
     }
+
+    /// The linear layers of the spatial transformers of the block at `path`.
+    pub fn spatial_linears(&self, path: &str) -> Vec<LinearLayer> {
+        spatial_linears(&self.attentions, path)
+    }
 }
 
 /// A block on the way up (`CrossAttnUpBlock3D` or `UpBlock3D`).
@@ -292,6 +311,11 @@ impl<B: NetBackend> UpBlock3D<B> {
             pass.show(path, &hidden_states);
         }
         hidden_states
+    }
+
+    /// The linear layers of the spatial transformers of the block at `path`.
+    pub fn spatial_linears(&self, path: &str) -> Vec<LinearLayer> {
+        spatial_linears(&self.layers.attentions, path)
     }
 
     /// Enlarges to `size` (height and width), or to twice the size, unless this is the last block.

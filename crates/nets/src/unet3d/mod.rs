@@ -19,6 +19,7 @@ pub(crate) use config::VIDEOCRAFTER_CLASS;
 pub use config::{SampleSize, UNet3DConditionConfig};
 
 use crate::kernels::NetBackend;
+use crate::layers::adapter::LinearLayer;
 use crate::layers::apply::{conv2d, group_norm_silu};
 use crate::layers::temporal::{TransformerTemporal, TransformerTemporalConfig};
 use crate::layers::timestep::TimestepEmbedding;
@@ -150,6 +151,15 @@ impl<B: NetBackend> UNet3DCondition<B> {
     pub(crate) fn stages(&self) -> Vec<Stage> {
         let layers = self.down_blocks.first().map_or(0, DownBlock3D::layers);
         Stage::of(self.down_blocks.len(), layers)
+    }
+
+    pub(crate) fn spatial_linears(&self) -> Vec<LinearLayer> {
+        let down = self.down_blocks.iter().enumerate();
+        let down = down.flat_map(|(i, block)| block.spatial_linears(&format!("down_blocks.{i}")));
+        let mid = self.mid_block.spatial_linears("mid_block");
+        let up = self.up_blocks.iter().enumerate();
+        let up = up.flat_map(|(i, block)| block.spatial_linears(&format!("up_blocks.{i}")));
+        down.chain(mid).chain(up).collect()
     }
 
     pub(crate) fn run_stage(

@@ -13,6 +13,7 @@ use serde::Deserialize;
 pub use stages::{Features, Hooks, Observer, Pass, Stage};
 
 use crate::kernels::NetBackend;
+use crate::layers::adapter::LinearLayer;
 use crate::layers::apply::cast_like;
 use crate::precision::Precision;
 use crate::sites::TemporalSite;
@@ -230,6 +231,13 @@ impl<B: NetBackend> VideoUNet<B> {
     pub fn stages(&self) -> Vec<Stage> {
         match self {
             Self::Condition3D(network) => network.stages(),
+        }
+    }
+
+    /// Every layer that [`Hooks::spatial`] is asked for, in the order of a forward pass.
+    pub fn spatial_linears(&self) -> Vec<LinearLayer> {
+        match self {
+            Self::Condition3D(network) => network.spatial_linears(),
         }
     }
 
