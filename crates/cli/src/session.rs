@@ -4,11 +4,12 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use kinvert::{Device, LoadOptions, ModelFiles, MotionModel, load_model};
+use kinvert::{Device, LoadOptions, ModelFiles, ModelSource, MotionModel, load_model};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::GlobalArgs;
+use crate::errors::Usage;
 use crate::progress::TerminalProgress;
 
 /// Variable that says what is logged, instead of `-v`.
@@ -40,6 +41,23 @@ impl Session {
         self.global.model.as_deref()
     }
 
+    /// Refuses parts of a model where only whole models are taken.
+    pub fn refuse_model_parts(&self) -> Result<(), Usage> {
+        let parts = &self.global.parts;
+        for (flag, part) in [
+            ("--unet", &parts.unet),
+            ("--motion-adapter", &parts.motion_adapter),
+            ("--tokenizer", &parts.tokenizer),
+        ] {
+            if part.is_some() {
+                return Err(Usage(format!(
+                    "{flag}: a study names its models by their folders, expected --model alone"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Says something of several lines on stderr, unless the user wants quiet.
     pub fn tell(&self, text: &str) {
         if !self.global.quiet {
@@ -51,20 +69,27 @@ impl Session {
     /// The model that the user chose.
     pub fn model(&self) -> anyhow::Result<Box<dyn MotionModel>> {
         let files = match &self.global.model {
-            Some(folder) => ModelFiles::folder(folder),
+            Some(path) => ModelFiles::at(path),
             None => kinvert_sprites::model::model_files(),
         };
-        self.load(&files)
+        self.load(&self.source(files)?)
+    }
+
+    /// A model with the parts that the user names in place of its own.
+    pub fn source(&self, pipeline: ModelFiles) -> anyhow::Result<ModelSource> {
+        let parts = &self.global.parts;
+        Ok(ModelSource {
+            pipeline,
+            unet: parts.unet.as_deref().map(find).transpose()?,
+            motion_adapter: parts.motion_adapter.as_deref().map(find).transpose()?,
+            tokenizer: parts.tokenizer.as_ref().map(ModelFiles::folder),
+        })
     }
 
     /// Loads a model onto the chosen device.
-    pub fn load(&self, files: &ModelFiles) -> anyhow::Result<Box<dyn MotionModel>> {
+    pub fn load(&self, source: &ModelSource) -> anyhow::Result<Box<dyn MotionModel>> {
         let started = std::time::Instant::now();
-        let model = load_model(
-            &files.clone().into(),
-            &LoadOptions::default(),
-            self.global.device,
-        )?;
+        let model = load_model(source, &LoadOptions::default(), self.global.device)?;
         let load_ms = started.elapsed().as_millis() as u64;
         tracing::info!(model = model.id().name, device = %self.global.device, load_ms, "The model is loaded.");
         Ok(model)
@@ -84,6 +109,14 @@ impl Session {
             .and_then(|()| stdout.flush());
         written.context("cannot write to stdout")
     }
+}
+
+/// The files of a part of a model: a folder or a file, or a published name that is looked up on this machine.
+fn find(part: &Path) -> anyhow::Result<ModelFiles> {
+    if part.exists() {
+        return Ok(ModelFiles::at(part));
+    }
+    Ok(ModelFiles::find(&part.to_string_lossy())?)
 }
 
 /// Sends logs to stderr: warnings, with `-v` information, with `-vv` details, with `-vvv` everything.

@@ -38,6 +38,7 @@ pub mod objective;
 pub mod pipeline;
 pub mod pixels;
 pub mod projection;
+mod published;
 pub mod settings;
 pub mod shape;
 pub mod sites;

@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::Error;
+use crate::error::{Error, TOKENIZER};
 use crate::files::ModelFiles;
 
 /// Variable that names a folder of models.
 pub const MODELS_VARIABLE: &str = "KINVERT_MODELS";
+
+/// The published name of Stable Diffusion 1.5.
+pub const STABLE_DIFFUSION: &str = "stable-diffusion-v1-5/stable-diffusion-v1-5";
 
 impl ModelFiles {
     /// The files of a model by the path of its folder, or by its published name, `organisation/model`. A name is
@@ -24,10 +27,11 @@ impl ModelFiles {
                 tried.push(snapshot(&model).unwrap_or(model));
             }
         }
-        match tried
-            .iter()
-            .find(|folder| folder.join("config.json").is_file())
-        {
+        let is_model = |folder: &&PathBuf| {
+            let mut files = ["config.json", "model_index.json"].into_iter();
+            files.any(|file| folder.join(file).is_file())
+        };
+        match tried.iter().find(is_model) {
             Some(folder) => Ok(Self::folder(folder)),
             None => Err(Error::no_such_model(
                 name,
@@ -35,6 +39,32 @@ impl ModelFiles {
                 &tried,
             )),
         }
+    }
+}
+
+/// The tokenizer of a [single file](ModelFiles::original) of Stable Diffusion 1.5, which has none: a folder
+/// `tokenizer` or `stable-diffusion-v1-5/tokenizer` beside it, or that of [`STABLE_DIFFUSION`], if it is on this
+/// machine.
+///
+/// # Errors
+/// [`Error::NoSuchModel`] with the places that were looked at.
+pub fn find_tokenizer(checkpoint: &Path) -> Result<ModelFiles, Error> {
+    let beside = checkpoint.parent().unwrap_or(Path::new(""));
+    let tried = ["tokenizer", "stable-diffusion-v1-5/tokenizer"].map(|name| beside.join(name));
+    if let Some(folder) = tried.iter().find(|folder| folder.is_dir()) {
+        return Ok(ModelFiles::folder(folder));
+    }
+    match ModelFiles::find(STABLE_DIFFUSION) {
+        Ok(files) => Ok(files.part("tokenizer")),
+        Err(Error::NoSuchModel { tried: places, .. }) => {
+            let tried = tried.iter().map(|path| path.display().to_string());
+            Err(Error::NoSuchModel {
+                name: checkpoint.display().to_string(),
+                what: TOKENIZER,
+                tried: tried.chain(places).collect(),
+            })
+        }
+        Err(error) => Err(error),
     }
 }
 

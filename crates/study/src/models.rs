@@ -1,7 +1,6 @@
 //! The base models of a study, loaded when they are first needed.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use kinvert::{Device, LoadOptions, ModelFiles, MotionModel, load_model};
 
@@ -25,12 +24,12 @@ impl Models {
         }
     }
 
-    /// The model in a folder, or the built-in one by its name.
+    /// The model in a folder or a single file, or the built-in one by its name.
     pub(crate) fn get(&mut self, name: &str) -> Result<&dyn MotionModel, Error> {
         if !self.loaded.contains_key(name) {
             let files = match name {
                 BUILT_IN_MODEL => kinvert_sprites::model::model_files(),
-                folder => ModelFiles::folder(Path::new(folder)),
+                path => ModelFiles::at(path),
             };
             let model = load_model(&files.into(), &LoadOptions::default(), self.device)?;
             self.loaded.insert(name.into(), model);

@@ -8,8 +8,11 @@
 mod clip;
 mod cotracker;
 mod inception;
+mod original;
 mod pytorch;
 mod pytorch_clip;
+mod support;
 mod tokenizer;
 mod unet3d;
+mod unet_motion;
 mod vae;
