@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use burn::tensor::{Tensor, TensorData};
+use burn_flex::Flex;
 use kinvert_nets::unet_motion::{MotionAdapterConfig, PerLevel};
-use kinvert_nets::{Error, ModelFiles, Weights};
-use kinvert_testkit::fixtures_dir;
+use kinvert_nets::{Error, Hooks, ModelFiles, Precision, VideoUNet, Weights};
+use kinvert_testkit::{fixtures_dir, values};
+use serde_json::json;
 
 use crate::support::{NamedTensor, save, tensors_of};
+
+const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 
 /// Original and published names as recorded; no published name for what is not read.
 fn recorded(list: &str) -> Vec<(String, Option<String>)> {
@@ -155,6 +160,112 @@ fn what_motion_modules_are_is_seen_in_their_tensors() {
         let error = MotionAdapterConfig::read(&ModelFiles::original(&path)).unwrap_err();
         assert!(matches!(error, Error::NotOriginal { .. }), "{error}");
     }
+}
+
+/// The name of a tensor of a motion adapter in AnimateDiff's own file.
+fn original_name(published: &str) -> String {
+    let name = published.replace(".attn1.", ".attention_blocks.0.");
+    let name = name.replace(".attn2.", ".attention_blocks.1.");
+    let name = name
+        .replace(".norm1.", ".norms.0.")
+        .replace(".norm2.", ".norms.1.");
+    let name = name.replace(".norm3.", ".ff_norm.");
+    let (block, rest) = name.split_once(".motion_modules.").unwrap();
+    let (index, rest) = rest.split_once('.').unwrap();
+    format!("module.{block}.motion_modules.{index}.temporal_transformer.{rest}")
+}
+
+#[test]
+fn animatediff_s_own_file_makes_the_network_that_its_conversion_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // AnimateDiff's own files have 32 groups and 8 heads; the rest is seen in the tensors.
+    let unet = json!({
+        "_class_name": "UNet2DConditionModel", "sample_size": 8, "in_channels": 4, "out_channels": 4,
+        "block_out_channels": [32, 64], "layers_per_block": 1, "cross_attention_dim": 8,
+        "attention_head_dim": 4, "norm_num_groups": 32,
+        "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"]
+    });
+    let adapter = json!({
+        "_class_name": "MotionAdapter", "block_out_channels": [32, 64], "motion_layers_per_block": 1,
+        "motion_max_seq_length": 24, "use_motion_mid_block": false
+    });
+    for (name, config) in [("unet", &unet), ("adapter", &adapter)] {
+        std::fs::create_dir(at(name)).unwrap();
+        std::fs::write(at(name).join("config.json"), config.to_string()).unwrap();
+    }
+    let files = |name: &str| ModelFiles::folder(at(name));
+    let load = |adapter: &ModelFiles| {
+        let device = Default::default();
+        VideoUNet::<Flex>::load_with(&files("unet"), Some(adapter), &device, Precision::F32)
+    };
+    let is_motion = |name: &str| name.contains(".motion_modules.");
+    let write = |tensors: &[NamedTensor]| {
+        let motion = |tensor: &NamedTensor| is_motion(&tensor.0);
+        let (motion, image): (Vec<_>, Vec<_>) = tensors.iter().cloned().partition(motion);
+        save(&at("unet").join(WEIGHTS), &image);
+        save(&at("adapter").join(WEIGHTS), &motion);
+    };
+    // What the network needs is told by what it misses: names first, then their shapes.
+    let faults = |tensors: &[NamedTensor]| {
+        write(tensors);
+        match load(&files("adapter")) {
+            Err(Error::Weights { faults, .. }) => faults,
+            other => panic!("{other:?}"),
+        }
+    };
+    let empty = |name: String| (name, vec![0], Vec::new());
+    let names = faults(&[]).missing.into_iter();
+    let shapes = faults(&names.map(empty).collect::<Vec<_>>()).misshapen;
+    let drawn = |(index, (name, _, shape)): (usize, (String, Vec<usize>, Vec<usize>))| {
+        let value = |at: usize| ((at * 13 + index) as f32 * 0.71).sin() * 0.1;
+        let values = (0..shape.iter().product()).map(value).collect();
+        (name, shape, values)
+    };
+    let tensors: Vec<NamedTensor> = shapes.into_iter().enumerate().map(drawn).collect();
+    write(&tensors);
+
+    let latents: Vec<f32> = (0..4 * 3 * 64).map(|at| (at as f32 * 0.3).sin()).collect();
+    let predict = |adapter: &ModelFiles| {
+        let device = Default::default();
+        let latents = TensorData::new(latents.clone(), [1, 4, 3, 8, 8]);
+        let (config, network) = load(adapter).unwrap();
+        assert_eq!(config.max_frames(), Some(24));
+        assert_eq!(config.sites().len(), 6);
+        let latents = Tensor::<Flex, 5>::from_data(latents, &device);
+        let text = Tensor::ones([1, 5, 8], &device);
+        values(network.forward(latents, &[300.0], text, Hooks::default()))
+    };
+    let published = predict(&files("adapter"));
+    assert!(published.iter().all(|value| value.is_finite()));
+
+    let motion = tensors.iter().filter(|(name, ..)| is_motion(name));
+    let original =
+        motion.map(|(name, shape, values)| (original_name(name), shape.clone(), values.clone()));
+    let mut original: Vec<NamedTensor> = original.collect();
+    let positions = "module.down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0\
+                     .attention_blocks.0.pos_encoder.pe";
+    original.push((positions.into(), vec![1, 24, 32], vec![0.0; 24 * 32]));
+    save(&at("mm.safetensors"), &original);
+    assert_eq!(predict(&ModelFiles::at(at("mm.safetensors"))), published);
+}
+
+#[test]
+fn weights_beside_the_state_of_a_training_are_found() {
+    let path = fixtures_dir().join("unet_motion/training.ckpt");
+    let files = ModelFiles::original(&path);
+    let weights = Weights::open(&files, "diffusion_pytorch_model").unwrap();
+    let block = "down_blocks.0.motion_modules.0";
+    let names = [
+        format!("{block}.norm.weight"),
+        format!("{block}.transformer_blocks.0.attn2.to_q.weight"),
+    ];
+    assert!(weights.names().eq(&names));
+    assert_eq!(weights.values(&names[0]).unwrap(), [0.0, 1.0, 2.0, 3.0]);
+    let config = MotionAdapterConfig::read(&files).unwrap();
+    assert_eq!(config.block_out_channels, [4]);
+    assert_eq!(config.motion_max_seq_length, 24);
 }
 
 #[test]

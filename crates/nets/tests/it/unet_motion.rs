@@ -130,6 +130,23 @@ fn motion_modules_that_give_nothing_leave_the_network_of_images() {
 }
 
 #[test]
+fn positions_that_the_file_lacks_are_computed() {
+    let (folder, adapter) = changed("motion_adapter", |_| {});
+    let mut tensors = tensors_of(&part("motion_adapter"), "diffusion_pytorch_model");
+    tensors.retain(|(name, _, _)| !name.ends_with(".pos_embed.pe"));
+    save(&folder.path().join(WEIGHTS), &tensors);
+    let recording = Recording::open("unet_motion/io.safetensors");
+    let device = Default::default();
+    let sample = load_with(&part("unet"), &adapter).unwrap().forward(
+        recording.tensor("latents", &device),
+        &[999.0],
+        recording.tensor("text", &device),
+        Hooks::default(),
+    );
+    recording.expect("sample_t999", sample, TOLERANCE);
+}
+
+#[test]
 fn a_network_that_was_saved_whole_is_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let stem = "diffusion_pytorch_model";
