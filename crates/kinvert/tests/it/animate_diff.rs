@@ -34,36 +34,6 @@ fn write_json(path: &Path, value: &Value) {
     std::fs::write(path, value.to_string()).unwrap();
 }
 
-/// The built-in model's text encoder with fewer channels and other weights.
-fn write_text_encoder(folder: &Path) {
-    std::fs::create_dir_all(folder).unwrap();
-    let from = ModelFiles::folder(sprites_folder().join("text_encoder"));
-    let mut config: Value = from.json("config.json").unwrap();
-    config["hidden_size"] = TEXT_CHANNELS.into();
-    config["intermediate_size"] = (4 * TEXT_CHANNELS).into();
-    write_json(&folder.join("config.json"), &config);
-
-    let weights = kinvert_nets::Weights::open(&from, "model").unwrap();
-    let narrow = |side: &usize| match side {
-        64 => TEXT_CHANNELS,
-        256 => 4 * TEXT_CHANNELS,
-        other => *other,
-    };
-    let tensors = weights.names().enumerate().map(|(index, name)| {
-        let shape: Vec<usize> = weights.shape(name).unwrap().iter().map(narrow).collect();
-        let count = shape.iter().product();
-        let value = |at: usize| ((at * 7 + index) as f32 * 0.37).sin() * 0.2;
-        let bytes = (0..count).map(value).flat_map(f32::to_le_bytes);
-        (name, shape, bytes.collect::<Vec<u8>>())
-    });
-    let tensors: Vec<_> = tensors.collect();
-    let views = tensors.iter().map(|(name, shape, bytes)| {
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap();
-        (*name, view)
-    });
-    safetensors::serialize_to_file(views, None, &folder.join("model.safetensors")).unwrap();
-}
-
 /// A pipeline of the given class without motion modules.
 fn image_pipeline(class_name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -74,7 +44,10 @@ fn image_pipeline(class_name: &str) -> tempfile::TempDir {
     copy(&fixtures.join("parity/autoencoder_kl"), &to.join("vae"));
     std::fs::remove_file(to.join("vae/io.safetensors")).unwrap();
     copy(&sprites_folder().join("tokenizer"), &to.join("tokenizer"));
-    write_text_encoder(&to.join("text_encoder"));
+    copy(
+        &fixtures.join("unet_motion/text_encoder"),
+        &to.join("text_encoder"),
+    );
     let published = fixtures.join("published/stable-diffusion-v1-5/scheduler");
     copy(&published, &to.join("scheduler"));
     folder
