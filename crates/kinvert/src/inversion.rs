@@ -15,11 +15,12 @@ use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Tensor, TensorData};
 use kinvert_diffusion::{NoiseSchedule, NoiseSource};
 use kinvert_nets::kernels::TrackingBackend;
-use kinvert_nets::{Hooks, TemporalSite, VideoUNet};
+use kinvert_nets::{TemporalSite, VideoUNet};
 
 use crate::checkpoint::{Checkpoint, SavedTensor};
 use crate::embedding::{Embedding, SiteEmbeddings, grid_weights};
 use crate::error::Error;
+use crate::gradient::{Activations, OwnedHooks, Parameters, Question, loss_and_gradients};
 use crate::modulation::{
     InputTensors, Integration, MotionModulation, SiteTensors, to_matrix, to_tensor,
 };
@@ -73,6 +74,7 @@ pub struct Learner<'a, B: TrackingBackend> {
     sites: Vec<LearnedSite<B>>,
     parameters: Vec<Parameter<B>>,
     losses: Vec<f32>,
+    activations: Activations,
 }
 
 /// A site and which embeddings it has: query-key, value of `attn1`, value of `attn2`.
@@ -169,7 +171,14 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
             sites: sites.iter().map(&mut learned).collect(),
             parameters,
             losses: Vec::new(),
+            activations: Activations::default(),
         }
+    }
+
+    /// Chooses what becomes of activations. The gradients are the same.
+    pub fn with_activations(mut self, activations: Activations) -> Self {
+        self.activations = activations;
+        self
     }
 
     /// Loss of every step so far.
@@ -207,32 +216,35 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
         reference: &Reference<B>,
         draw: Draw<B>,
     ) -> (f32, Vec<Tensor<B::InnerBackend, 3>>) {
-        let tracked: Vec<Tensor<B, 3>> = self
-            .parameters
-            .iter()
-            .map(|parameter| Tensor::from_inner(parameter.value.clone()).require_grad())
-            .collect();
-        let modulation = self.modulation(&tracked);
         let timesteps = [draw.timestep];
         let latents = reference.latents.clone();
-        let noisy = self
+        let sample = self
             .schedule
             .add_noise(latents.clone(), draw.noise.clone(), &timesteps);
         let target = self.schedule.target(latents, draw.noise, &timesteps);
-        let predicted = self.unet.forward(
-            noisy,
-            &[draw.timestep as f64],
-            reference.caption_states.clone(),
-            Hooks::temporal(Some(&modulation)),
-        );
-        let loss = self.settings.objective.loss(predicted, target, draw.frame);
-        let value = scalar(loss.clone());
-        let mut gradients = loss.backward();
-        let gradient = |tensor: &Tensor<B, 3>| match tensor.grad_remove(&mut gradients) {
-            Some(gradient) => gradient,
-            None => tensor.clone().inner().zeros_like(),
+        let question = Question {
+            sample,
+            timestep: draw.timestep as f64,
+            text: reference.caption_states.clone(),
         };
-        (value, tracked.iter().map(gradient).collect())
+        let values = self.parameters.iter().map(|p| p.value.clone());
+        let parameters = Parameters {
+            values: values.collect(),
+            paths: self.sites.iter().map(|site| site.name.as_str()).collect(),
+            hooks: &|tensors| OwnedHooks {
+                temporal: Some(Box::new(self.modulation(tensors))),
+                spatial: None,
+            },
+        };
+        let objective = self.settings.objective;
+        loss_and_gradients(
+            self.unet,
+            question,
+            &parameters,
+            |predicted| objective.loss(predicted, target, draw.frame),
+            self.activations,
+            1.0,
+        )
     }
 
     /// One step of AdamW.
@@ -435,14 +447,6 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
 fn recent_mean(losses: &[f32]) -> f32 {
     let recent = &losses[losses.len().saturating_sub(20)..];
     recent.iter().sum::<f32>() / recent.len().max(1) as f32
-}
-
-fn scalar<B: AutodiffBackend>(loss: Tensor<B, 1>) -> f32 {
-    loss.into_data()
-        .convert::<f32>()
-        .iter::<f32>()
-        .next()
-        .unwrap_or(f32::NAN)
 }
 
 /// The values of a tensor, row-major.

@@ -34,7 +34,7 @@ use crate::workspace::{INVERTED_LATENTS, LATENTS, Workspace};
 use kinvert_base::Progress;
 
 /// Frames that the autoencoder works on at a time, so that its memory does not grow with the clip.
-const VAE_SLICE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+pub(crate) const VAE_SLICE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 
 /// Label of the noise that generation starts from.
 const START_NOISE: &str = "generation.noise";

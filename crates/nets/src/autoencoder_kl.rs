@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::files::ModelFiles;
 use crate::kernels::NetBackend;
 use crate::kernels::attention::attention_tokens;
+use crate::keys::expected_tensors;
 use crate::layers::apply::{conv2d, group_norm, group_norm_silu, linear};
 use crate::layers::resample::{
     Downsample2D, Downsample2DConfig, DownsamplePadding, Upsample2D, Upsample2DConfig,
@@ -242,6 +243,11 @@ impl<B: NetBackend> AutoencoderKL<B> {
         config.validate(&files.label("config.json"))?;
         let weights = Weights::open(files, "diffusion_pytorch_model")?;
         with_current_keys(weights).fill(config.init(device), KEY_MAP)
+    }
+
+    /// Names and shapes of the tensors that [`load`](Self::load) reads; no weight is drawn for it.
+    pub fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
+        expected_tensors(self, KEY_MAP)
     }
 
     /// How many pixels a latent position covers along the height and along the width: 8 for four levels.

@@ -13,12 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Tensor, TensorData, backend::Backend, bf16, f16};
+use burn::tensor::{DType, FloatDType, Tensor, TensorData, backend::Backend, bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use crate::error::{Error, KeyFaults};
 use crate::files::{FileBytes, ModelFiles};
+use crate::keys::Place;
 use crate::original;
 use crate::precision::Precision;
 use crate::pytorch;
@@ -295,8 +296,7 @@ impl Weights {
             precision,
             weights: &self,
             key_map,
-            path: Vec::new(),
-            owners: Vec::new(),
+            place: Place::default(),
             used: BTreeSet::new(),
             faults: KeyFaults::default(),
         };
@@ -430,59 +430,48 @@ impl Stored {
     }
 }
 
+/// A network with its weights, drawn now if they were not yet, in a number format, and frozen.
+pub fn in_precision<B: Backend, M: Module<B>>(module: M, precision: Precision) -> M {
+    struct Cast(FloatDType);
+
+    impl<B: Backend> ModuleMapper<B> for Cast {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            let id = param.id;
+            let tensor = param.val().detach();
+            Param::initialized(id, tensor.cast(self.0).set_require_grad(false))
+        }
+    }
+
+    module.map(&mut Cast(precision.dtype())).no_grad()
+}
+
 /// Walks a network and puts the stored tensors in.
 struct Filler<'a> {
     precision: Precision,
     weights: &'a Weights,
     key_map: KeyMap<'a>,
-    path: Vec<String>,
-    owners: Vec<String>,
+    place: Place,
     used: BTreeSet<String>,
     faults: KeyFaults,
 }
 
 impl Filler<'_> {
-    fn key(&self) -> String {
-        let mut key = format!(".{}", self.path.join("."));
-        for (field, published) in self.key_map {
-            key = key.replace(field, published);
-        }
-        let owner = self.owners.last().map(String::as_str);
-        if matches!(
-            owner,
-            Some("Struct:GroupNorm" | "Struct:LayerNorm" | "Struct:BatchNorm")
-        ) {
-            key = match key.strip_suffix(".gamma") {
-                Some(stem) => format!("{stem}.weight"),
-                None => key
-                    .strip_suffix(".beta")
-                    .map(|stem| format!("{stem}.bias"))
-                    .unwrap_or(key),
-            };
-        }
-        key[1..].to_string()
-    }
-
     /// The stored tensor for the current field, as Burn lays it out, if it is there and fits.
     fn find(&mut self, expected: Vec<usize>) -> Option<TensorData> {
-        let key = self.key();
+        let key = self.place.key(self.key_map);
         let Some(stored) = self.weights.tensors.get(&key) else {
             self.faults.missing.push(key);
             return None;
         };
         self.used.insert(key.clone());
-        let is_linear = self
-            .owners
-            .last()
-            .is_some_and(|owner| owner == "Struct:Linear");
-        let transposed = is_linear && expected.len() == 2;
+        let transposed = self.place.is_transposed(&expected);
         let in_file: Vec<usize> = if transposed {
             expected.iter().rev().copied().collect()
         } else {
             expected.clone()
         };
         // A 1×1 convolution is a linear layer over positions, and older checkpoints hold some layers as that.
-        let as_conv = || is_linear && stored.shape == [in_file.as_slice(), &[1, 1]].concat();
+        let as_conv = || transposed && stored.shape == [in_file.as_slice(), &[1, 1]].concat();
         if stored.shape != in_file && !as_conv() {
             self.faults
                 .misshapen
@@ -527,13 +516,11 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 
 impl<B: Backend> ModuleMapper<B> for Filler<'_> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.push(name.to_string());
-        self.owners.push(container_type.to_string());
+        self.place.enter(name, container_type);
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-        self.owners.pop();
+        self.place.leave();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {

@@ -85,9 +85,15 @@ fn parts_that_are_missing_or_of_something_else_are_refused() {
         &file,
     )
     .unwrap();
-    generate(&["--model", text(&file), "--motion-adapter", text(&adapter)])
+    let published = fixtures_dir().join("published/animatediff-motion-adapter-v1-5-3");
+    let parts = ["--motion-adapter", text(&published), "--tokenizer", "x"];
+    generate(&[&["--model", text(&file)][..], &parts].concat())
         .ended(1)
-        .saying(&["error: cannot load the base model", "x.safetensors"]);
+        .saying(&[
+            "error: cannot load the base model",
+            "x.safetensors: not a checkpoint of Stable Diffusion 1.5",
+            "`model.diffusion_model.`",
+        ]);
     kinvert(["inspect", text(&file)])
         .ended(1)
         .saying(&["not a usable motion file"]);

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::encoder::{CLIPEncoder, EncoderFields};
 use super::{Section, is_position_ids};
-use crate::{Error, ModelFiles, Weights};
+use crate::{Error, ModelFiles, Weights, expected_tensors};
 
 /// The `eos_token_id` of configurations written before transformers 4.31. It names no end token; the sentence's
 /// state is then taken at the first occurrence of the highest id, which is the end token in OpenAI's vocabulary.
@@ -137,6 +137,11 @@ impl<B: Backend> CLIPTextModel<B> {
             let text_model = weights.fill(network.text_model, &[])?;
             Ok(Self { text_model })
         }
+    }
+
+    /// Names and shapes of the tensors that [`load`](Self::load) reads; no weight is drawn for it.
+    pub fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
+        expected_tensors(self, &[])
     }
 
     /// The configuration that the network was built from.

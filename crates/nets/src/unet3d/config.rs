@@ -11,7 +11,7 @@ use crate::unet::{FrameMixing, MAX_CHANNELS, UNetPlan};
 /// [`UNet3DConditionConfig::check`].
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct UNet3DConditionConfig {
-    /// Class of the network; `UNet3DConditionModel`.
+    /// Class of the network; `UNet3DConditionModel`, or `UNet3DVideoCrafterConditionModel`.
     #[serde(rename = "_class_name")]
     pub class_name: String,
     /// Latent size in latent pixels that the model was trained at.
@@ -92,6 +92,10 @@ fn one_f64() -> f64 {
     1.0
 }
 
+/// Class that VideoCrafter2's conversion to the library's format names: the same network with an embedding of the
+/// frame rate beside that of the timestep.
+pub(crate) const VIDEOCRAFTER_CLASS: &str = "UNet3DVideoCrafterConditionModel";
+
 impl UNet3DConditionConfig {
     /// Refuses what this program does not build; `path` names the file in errors.
     ///
@@ -101,7 +105,7 @@ impl UNet3DConditionConfig {
         let refuse = |field: &str, found: &dyn std::fmt::Debug, expected: &str| {
             Err(Error::config(path, field, found, expected))
         };
-        if self.class_name != "UNet3DConditionModel" {
+        if self.class_name != "UNet3DConditionModel" && !self.is_videocrafter() {
             return refuse("_class_name", &self.class_name, "UNet3DConditionModel");
         }
         if self.attention_head_dim == 0 || self.attention_head_dim > MAX_CHANNELS {
@@ -145,6 +149,11 @@ impl UNet3DConditionConfig {
         Ok(())
     }
 
+    /// Whether this is VideoCrafter2, whose files hold an embedding of the frame rate too.
+    pub(crate) fn is_videocrafter(&self) -> bool {
+        self.class_name == VIDEOCRAFTER_CLASS
+    }
+
     /// Height and width of the latents that the model was trained at, if the configuration says so.
     pub fn latent_size(&self) -> Option<[usize; 2]> {
         self.sample_size.map(SampleSize::height_and_width)
@@ -164,7 +173,7 @@ impl UNet3DConditionConfig {
     }
 
     /// What the network is built from, but for the temporal transformer before the first block.
-    pub(super) fn plan(&self) -> UNetPlan {
+    pub(crate) fn plan(&self) -> UNetPlan {
         let attends = |kind: &String| kind.starts_with("CrossAttn");
         let heads = |channels: &usize| channels / self.attention_head_dim;
         UNetPlan {

@@ -3,12 +3,14 @@
 //!
 //! Source: `UNet3DConditionModel` of the diffusers library, whose field names, keys and configuration are kept.
 //! Like that library, and unlike the published code of the method, it runs the temporal layers on a single
-//! frame too. It is run as a [`VideoUNet`](crate::VideoUNet).
+//! frame too. Like the published code of the method, it leaves out the embedding of the frame rate that
+//! VideoCrafter2 adds to that of the timestep. It is run as a [`VideoUNet`](crate::VideoUNet).
 
 mod config;
 
 use burn::prelude::*;
 
+pub(crate) use config::VIDEOCRAFTER_CLASS;
 pub use config::{SampleSize, UNet3DConditionConfig};
 
 use crate::kernels::NetBackend;
@@ -16,13 +18,13 @@ use crate::layers::temporal::{TransformerTemporal, TransformerTemporalConfig};
 use crate::precision::Precision;
 use crate::unet::{KEY_MAPS, UNetBody};
 use crate::video_unet::{Features, Pass, Stage};
-use crate::{Error, ModelFiles, Weights};
+use crate::{Error, ModelFiles, Weights, expected_tensors};
 
 /// Path of the temporal transformer before the first block.
 const TRANSFORMER_IN: &str = "transformer_in";
 
 /// Heads of the temporal transformer before the first block; the published class fixes them.
-const TRANSFORMER_IN_HEADS: usize = 8;
+pub(crate) const TRANSFORMER_IN_HEADS: usize = 8;
 
 /// The network; see the [module docs](self).
 #[derive(Module, Debug)]
@@ -63,8 +65,14 @@ impl<B: NetBackend> UNet3DCondition<B> {
         device: &B::Device,
         precision: Precision,
     ) -> Result<Self, Error> {
-        let weights = Weights::open(files, "diffusion_pytorch_model")?;
+        let weights = Weights::open(files, "diffusion_pytorch_model")?
+            .without(|name| config.is_videocrafter() && name.starts_with("fps_embedding."));
         weights.fill_as(precision, config.init(device), &KEY_MAPS.concat())
+    }
+
+    /// Names and shapes of the tensors that [`load`](Self::load) reads; no weight is drawn for it.
+    pub fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
+        expected_tensors(self, &KEY_MAPS.concat())
     }
 
     pub(crate) fn body(&self) -> &UNetBody<B> {

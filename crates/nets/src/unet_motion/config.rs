@@ -151,7 +151,7 @@ impl UNetMotionConfig {
 
     /// What the network is built from. What is not a number for each level is left empty, which
     /// [`check`](Self::check) refuses before anything is built.
-    pub(super) fn plan(&self) -> UNetPlan {
+    pub(crate) fn plan(&self) -> UNetPlan {
         let unet = &self.unet;
         let levels = unet.block_out_channels.len();
         let attends = |kind: &String| kind.starts_with("CrossAttn");

@@ -21,7 +21,7 @@ use crate::kernels::NetBackend;
 use crate::layers::positions::sinusoids;
 use crate::precision::Precision;
 use crate::unet::{KEY_MAPS, UNetBody};
-use crate::{Error, ModelFiles, Weights};
+use crate::{Error, ModelFiles, Weights, expected_tensors};
 
 /// What the name of every tensor of a motion adapter has in it, and no tensor of a U-Net of images.
 const MOTION_MODULES: &str = ".motion_modules.";
@@ -80,6 +80,12 @@ impl<B: NetBackend> UNetMotion<B> {
             }
         }
         weights.fill_as(precision, config.init(device), &KEY_MAPS.concat())
+    }
+
+    /// Names and shapes of the tensors that [`load`](Self::load) reads, 1×1 convolutions as the matrices that they are;
+    /// no weight is drawn for it.
+    pub fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
+        expected_tensors(self, &KEY_MAPS.concat())
     }
 
     pub(crate) fn body(&self) -> &UNetBody<B> {

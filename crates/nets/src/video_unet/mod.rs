@@ -18,7 +18,7 @@ use crate::precision::Precision;
 use crate::sites::TemporalSite;
 use crate::unet::UNetBody;
 use crate::unet_motion::{UNetMotion, UNetMotionConfig};
-use crate::unet3d::{UNet3DCondition, UNet3DConditionConfig};
+use crate::unet3d::{UNet3DCondition, UNet3DConditionConfig, VIDEOCRAFTER_CLASS};
 use crate::{Error, ModelFiles};
 
 /// The configuration of a denoising network.
@@ -61,12 +61,12 @@ impl VideoUNetConfig {
             (IMAGE_UNET, Some(adapter)) => UNetMotionConfig::join(files, adapter).map(Self::Motion),
             (IMAGE_UNET, None) => Err(Error::NoMotionAdapter { path }),
             ("UNetMotionModel", None) => UNetMotionConfig::read(files).map(Self::Motion),
-            ("UNet3DConditionModel", None) => {
+            ("UNet3DConditionModel" | VIDEOCRAFTER_CLASS, None) => {
                 let config: UNet3DConditionConfig = files.json(CONFIG)?;
                 config.check(&path)?;
                 Ok(Self::Condition3D(config))
             }
-            ("UNetMotionModel" | "UNet3DConditionModel", Some(_)) => {
+            ("UNetMotionModel" | "UNet3DConditionModel" | VIDEOCRAFTER_CLASS, Some(_)) => {
                 let expected = format!("{IMAGE_UNET}, the kind that takes a motion adapter");
                 Err(Error::config(&path, "_class_name", class_name, expected))
             }
@@ -155,6 +155,10 @@ fn class_name(files: &ModelFiles) -> Result<String, Error> {
 
 /// A denoising network; see the [module docs](self).
 #[derive(Module, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a program holds one network or two, whose weights lie elsewhere"
+)]
 pub enum VideoUNet<B: Backend> {
     /// ModelScope, ZeroScope, VideoCrafter.
     Condition3D(UNet3DCondition<B>),
@@ -201,6 +205,14 @@ impl<B: NetBackend> VideoUNet<B> {
             )?),
         };
         Ok((config, network))
+    }
+
+    /// Names and shapes of the tensors that [`load`](Self::load) reads; no weight is drawn for it.
+    pub fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
+        match self {
+            Self::Condition3D(network) => network.expected_tensors(),
+            Self::Motion(network) => network.expected_tensors(),
+        }
     }
 
     /// Predicts noise, or velocity for a `v_prediction` model.

@@ -6,9 +6,11 @@
 )]
 
 mod clip;
+mod cost;
 mod cotracker;
 mod inception;
 mod original;
+mod published;
 mod pytorch;
 mod pytorch_clip;
 mod support;
