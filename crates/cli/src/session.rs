@@ -1,15 +1,16 @@
 //! What all commands share: the global options, the model, progress, and where results are printed.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use kinvert::{Device, LoadOptions, ModelFiles, MotionModel, load_model};
+use kinvert::{Device, LoadOptions, ModelFiles, ModelSource, MotionModel, load_model};
 use kinvert_hub::{Hub, ModelKind, ModelName};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::GlobalArgs;
+use crate::errors::Usage;
 use crate::progress::TerminalProgress;
 
 /// Variable that says what is logged, instead of `-v`.
@@ -55,8 +56,12 @@ impl Session {
         Ok(Some(name))
     }
 
-    /// The files of a model by the path of its folder, or by its published name; they are fetched if they are not there.
+    /// The files of a model by the path of its folder or single file, or by its published name; they are fetched if
+    /// they are not there.
     pub fn find(&self, chosen: &Path, kind: ModelKind) -> anyhow::Result<ModelFiles> {
+        if chosen.is_file() {
+            return Ok(ModelFiles::original(chosen));
+        }
         let is_name = |text: &&str| text.parse::<ModelName>().is_ok();
         let Some(name) = chosen.to_str().filter(is_name) else {
             // No hub is needed for a folder, nor for a name of one word in the folder of models.
@@ -73,6 +78,23 @@ impl Session {
             })
     }
 
+    /// Refuses parts of a model where only whole models are taken.
+    pub fn refuse_model_parts(&self) -> Result<(), Usage> {
+        let parts = &self.global.parts;
+        for (flag, part) in [
+            ("--unet", &parts.unet),
+            ("--motion-adapter", &parts.motion_adapter),
+            ("--tokenizer", &parts.tokenizer),
+        ] {
+            if part.is_some() {
+                return Err(Usage(format!(
+                    "{flag}: a study names its models by their folders, expected --model alone"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Says something of several lines on stderr, unless the user wants quiet.
     pub fn tell(&self, text: &str) {
         if !self.global.quiet {
@@ -87,17 +109,30 @@ impl Session {
             Some(chosen) => self.find(chosen, ModelKind::Pipeline)?,
             None => kinvert_sprites::model::model_files(),
         };
-        self.load(&files)
+        self.load(&self.source(files)?)
+    }
+
+    /// A model with the parts that the user names in place of its own.
+    pub fn source(&self, pipeline: ModelFiles) -> anyhow::Result<ModelSource> {
+        let parts = &self.global.parts;
+        let find = |part: &Option<PathBuf>| {
+            let found = part
+                .as_deref()
+                .map(|part| self.find(part, ModelKind::Network));
+            found.transpose()
+        };
+        Ok(ModelSource {
+            pipeline,
+            unet: find(&parts.unet)?,
+            motion_adapter: find(&parts.motion_adapter)?,
+            tokenizer: parts.tokenizer.as_ref().map(ModelFiles::folder),
+        })
     }
 
     /// Loads a model onto the chosen device.
-    pub fn load(&self, files: &ModelFiles) -> anyhow::Result<Box<dyn MotionModel>> {
+    pub fn load(&self, source: &ModelSource) -> anyhow::Result<Box<dyn MotionModel>> {
         let started = std::time::Instant::now();
-        let model = load_model(
-            &files.clone().into(),
-            &LoadOptions::default(),
-            self.global.device,
-        )?;
+        let model = load_model(source, &LoadOptions::default(), self.global.device)?;
         let load_ms = started.elapsed().as_millis() as u64;
         tracing::info!(model = model.id().name, device = %self.global.device, load_ms, "The model is loaded.");
         Ok(model)

@@ -42,6 +42,7 @@ pub mod pipeline;
 pub mod pixels;
 pub mod plan;
 pub mod projection;
+mod published;
 pub mod settings;
 pub mod shape;
 pub mod sites;

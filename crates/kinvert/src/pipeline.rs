@@ -8,15 +8,10 @@ use std::path::Path;
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Int, Tensor, TensorData};
-use kinvert_diffusion::{
-    DdimInversion, Guidance, NoiseSchedule, NoiseSource, Sampler, SchedulerConfig,
-};
+use kinvert_diffusion::{DdimInversion, Guidance, NoiseSchedule, NoiseSource, Sampler};
 use kinvert_nets::clip::{CLIPTextModel, CLIPTokenizer};
 use kinvert_nets::kernels::TrackingBackend;
-use kinvert_nets::{
-    AutoencoderKL, Hooks, ModelFiles, ModelName, TemporalSite, VideoUNet, VideoUNetConfig,
-    weight_files,
-};
+use kinvert_nets::{AutoencoderKL, Hooks, TemporalSite, VideoUNet, VideoUNetConfig};
 use kinvert_video::Clip;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -31,6 +26,7 @@ use crate::modulation::MotionModulation;
 use crate::motion::{Array, ModelId, Motion, MotionMetadata};
 use crate::pixels;
 use crate::projection::Projection;
+use crate::published::{PublishedClip, recommendations};
 use crate::settings::{
     Contribution, GenerationSettings, InversionSettings, MotionKind, Recommendations,
 };
@@ -40,14 +36,6 @@ use kinvert_base::Progress;
 
 /// Frames that the autoencoder works on at a time, so that its memory does not grow with the clip.
 pub(crate) const VAE_SLICE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
-
-/// Frames and longest area of a clip for models that do not say what they want: the published setting.
-pub(crate) const PUBLISHED_FRAMES: usize = 24;
-const PUBLISHED_AREA: f64 = 576.0 * 320.0;
-pub(crate) const PUBLISHED_FPS: f64 = 8.0;
-
-/// File in `scheduler/` that describes the noise schedule.
-pub(crate) const SCHEDULER: &str = "scheduler_config.json";
 
 /// Label of the noise that generation starts from.
 const START_NOISE: &str = "generation.noise";
@@ -83,25 +71,23 @@ impl<B: TrackingBackend> Pipeline<B> {
         device: &B::Device,
     ) -> Result<Self, Error> {
         let files = &source.pipeline;
-        let recommendations = Recommendations::load(files)?;
+        let unet_config = source.unet_config()?;
+        let recommendations = Recommendations::load(files, recommendations(&unet_config))?;
         let id = ModelId {
             name: recommendations
                 .name
                 .clone()
-                .unwrap_or_else(|| model_name(files)),
-            sha256: model_hash(source)?,
+                .unwrap_or_else(|| source.name()),
+            sha256: source.sha256()?,
         };
-        let scheduler_files = files.part("scheduler");
-        let scheduler = SchedulerConfig::from_json(
-            &scheduler_files.read(SCHEDULER)?,
-            &scheduler_files.label(SCHEDULER),
-        )?;
-        let (unet_config, tracked_unet) =
-            VideoUNet::<B>::load(&source.unet(), device, options.precision)?;
+        let scheduler = source.scheduler(&unet_config)?;
+        let adapter = source.motion_adapter()?;
+        let (_, tracked_unet) =
+            VideoUNet::<B>::load_with(&source.unet(), adapter.as_ref(), device, options.precision)?;
         let pipeline = Self {
             id,
             recommendations,
-            tokenizer: CLIPTokenizer::load(&files.part("tokenizer"))?,
+            tokenizer: CLIPTokenizer::load(&source.tokenizer()?)?,
             text_encoder: CLIPTextModel::load(&files.part("text_encoder"), device)?,
             vae: AutoencoderKL::load(&files.part("vae"), device)?,
             unet_config,
@@ -182,12 +168,14 @@ impl<B: TrackingBackend> Pipeline<B> {
 
     /// Frames per second that clips of this model have.
     pub fn fps(&self) -> f64 {
-        self.recommendations.fps.unwrap_or(PUBLISHED_FPS)
+        self.recommendations.fps.unwrap_or(self.published().fps)
     }
 
     /// Frames that clips of this model have at most, unless asked otherwise.
     pub fn frames(&self) -> usize {
-        self.recommendations.frames.unwrap_or(PUBLISHED_FRAMES)
+        self.recommendations
+            .frames
+            .unwrap_or(self.published().frames)
     }
 
     /// Width and height for a clip of the given width and height: what the model recommends, else the size of
@@ -198,11 +186,25 @@ impl<B: TrackingBackend> Pipeline<B> {
         }
         let step = self.vae.spatial_compression() << (self.unet_config.levels() - 1);
         let aspect = width as f64 / height as f64;
-        let ideal = [
-            (PUBLISHED_AREA * aspect).sqrt(),
-            (PUBLISHED_AREA / aspect).sqrt(),
-        ];
+        let area = self.published().area();
+        let ideal = [(area * aspect).sqrt(), (area / aspect).sqrt()];
         ideal.map(|side| ((side / step as f64).round() as usize).max(1) * step)
+    }
+
+    /// What clips are like where the model's folder does not say.
+    fn published(&self) -> PublishedClip {
+        PublishedClip::of(&self.unet_config)
+    }
+
+    /// Refuses more frames than the network knows the positions of.
+    fn check_frames(&self, frames: usize) -> Result<(), Error> {
+        match self.unet_config.max_frames() {
+            Some(most) if frames > most => {
+                let expected = format!("at most {most}, which the motion modules were trained for");
+                Err(Error::setting("frames", frames, expected))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Height and width of the latents of a clip of `[width, height]` pixels.
@@ -369,7 +371,7 @@ impl<B: TrackingBackend> Pipeline<B> {
     /// stopped.
     ///
     /// # Errors
-    /// If the clip has fewer than two frames, a setting is impossible, the user asked to stop, or the loss is
+    /// If the clip has fewer than two frames or more than the network takes, a setting is impossible, the user asked to stop, or the loss is
     /// no number.
     pub fn invert(
         &self,
@@ -386,6 +388,7 @@ impl<B: TrackingBackend> Pipeline<B> {
         if clip.len() < 2 {
             return Err(Error::TooFewFrames { found: clip.len() });
         }
+        self.check_frames(clip.len())?;
         let sites = settings.sites.select(&self.sites())?;
         let size = [clip.width() as usize, clip.height() as usize];
         let [height, width] = self.latent_size(size)?;
@@ -543,8 +546,8 @@ impl<B: TrackingBackend> Pipeline<B> {
     /// Generates one clip for a prompt, moving as `motion` does, or freely without one.
     ///
     /// # Errors
-    /// If the motion belongs to another model or does not fit this one, a setting is impossible, the user
-    /// asked to stop, or the result is no number.
+    /// If the motion belongs to another model or does not fit this one, a setting is impossible, there are more
+    /// frames than the network takes, the user asked to stop, or the result is no number.
     pub fn generate(
         &self,
         motion: Option<&Motion>,
@@ -557,8 +560,9 @@ impl<B: TrackingBackend> Pipeline<B> {
         let wanted = |own: Option<usize>| settings.frames.or(own).unwrap_or_else(|| self.frames());
         let frames = wanted(motion.map(|motion| motion.metadata.frames));
         let size = settings.size.or(motion.map(|motion| motion.metadata.size));
-        let size = size.unwrap_or_else(|| self.size_for([576, 320]));
+        let size = size.unwrap_or_else(|| self.size_for(self.published().size));
         pixels::check_size(size, frames)?;
+        self.check_frames(frames)?;
         let latent_size = self.latent_size(size)?;
         let modulation = match motion {
             Some(motion) => self.modulation(motion, settings, frames, latent_size)?,
@@ -783,44 +787,6 @@ impl SiteEmbeddings {
                 .map(|found| found.as_ref().map(projection)),
         }
     }
-}
-
-/// The last part of the folder's path, or the name of the embedded set.
-pub(crate) fn model_name(files: &ModelFiles) -> String {
-    let label = files.label("");
-    if let Some(published) = ModelName::of_snapshot(Path::new(&label)) {
-        return published.repository().into();
-    }
-    let name = Path::new(&label)
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned());
-    name.unwrap_or(label)
-}
-
-/// Hash over everything that decides what the model makes.
-pub(crate) fn model_hash(source: &ModelSource) -> Result<String, Error> {
-    const OTHERS: [&str; 6] = [
-        "scheduler/scheduler_config.json",
-        "tokenizer/vocab.json",
-        "tokenizer/merges.txt",
-        "tokenizer/tokenizer.json",
-        "tokenizer/tokenizer_config.json",
-        "tokenizer/special_tokens_map.json",
-    ];
-    let files = &source.pipeline;
-    let mut hashed: Vec<(String, ModelFiles, String)> = OTHERS
-        .map(|name| (name.to_string(), files.clone(), name.to_string()))
-        .into();
-    for (part, folder, stem) in [
-        ("unet", source.unet(), "diffusion_pytorch_model"),
-        ("vae", files.part("vae"), "diffusion_pytorch_model"),
-        ("text_encoder", files.part("text_encoder"), "model"),
-    ] {
-        let weights = weight_files(&folder, stem)?;
-        let names = std::iter::once("config.json".to_string()).chain(weights);
-        hashed.extend(names.map(|name| (format!("{part}/{name}"), folder.clone(), name)));
-    }
-    Ok(ModelFiles::sha256_of(&hashed)?)
 }
 
 /// SHA-256 of a value's JSON.

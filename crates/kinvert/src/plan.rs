@@ -194,7 +194,7 @@ impl ModelCost {
         let part = |name| source.pipeline.part(name);
         let vae: AutoencoderKLConfig = part("vae").json(CONFIG)?;
         vae.validate(&part("vae").label(CONFIG))?;
-        let unet = VideoUNetConfig::read(&source.unet())?;
+        let unet = source.unet_config()?;
         let text_encoder: CLIPTextConfig = part("text_encoder").json(CONFIG)?;
         let path = part("text_encoder").label(CONFIG);
         let parameters = device.run(Count(&unet, &vae, &text_encoder, &path))?;

@@ -343,13 +343,13 @@ pub struct Recommendations {
 impl Recommendations {
     const FILE: &'static str = "kinvert.json";
 
-    /// Reads the file, if there is one.
+    /// Reads the file, if there is one; otherwise everything is as `published`.
     ///
     /// # Errors
     /// If it is there and cannot be read, or recommends something impossible.
-    pub fn load(files: &ModelFiles) -> Result<Self, Error> {
+    pub fn load(files: &ModelFiles, published: Self) -> Result<Self, Error> {
         if !files.contains(Self::FILE) {
-            return Ok(Self::default());
+            return Ok(published);
         }
         let recommendations: Self = files.json(Self::FILE)?;
         recommendations.inversion.check()?;

@@ -44,7 +44,7 @@ pub fn check_network(files: &ModelFiles, device: Device) -> Result<bool, Error> 
         fn run<B: TrackingBackend>(self, device: &B::Device) -> Self::Output {
             let Self(files, class) = self;
             match class {
-                "UNet3DConditionModel" | VIDEOCRAFTER_CLASS => {
+                "UNet3DConditionModel" | "UNetMotionModel" | VIDEOCRAFTER_CLASS => {
                     VideoUNet::<B>::check(files, device)?
                 }
                 "AutoencoderKL" => AutoencoderKL::<B>::check(files, device)?,

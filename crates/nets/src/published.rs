@@ -4,11 +4,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::error::Error;
+use crate::error::{Error, TOKENIZER};
 use crate::files::ModelFiles;
 
 /// Variable that names a folder of models.
 pub const MODELS_VARIABLE: &str = "KINVERT_MODELS";
+
+/// The published name of Stable Diffusion 1.5.
+pub const STABLE_DIFFUSION: &str = "stable-diffusion-v1-5/stable-diffusion-v1-5";
 
 /// The branch whose newest commit is meant where nothing else is said.
 pub const MAIN: &str = "main";
@@ -221,6 +224,32 @@ impl ModelFiles {
 
 fn has_marker(folder: &Path, kind: ModelKind) -> bool {
     folder.join(kind.marker()).is_file()
+}
+
+/// The tokenizer of a [single file](ModelFiles::original) of Stable Diffusion 1.5, which has none: a folder
+/// `tokenizer` or `stable-diffusion-v1-5/tokenizer` beside it, or that of [`STABLE_DIFFUSION`], if it is on this
+/// machine.
+///
+/// # Errors
+/// [`Error::NoSuchModel`] with the places that were looked at.
+pub fn find_tokenizer(checkpoint: &Path) -> Result<ModelFiles, Error> {
+    let beside = checkpoint.parent().unwrap_or(Path::new(""));
+    let tried = ["tokenizer", "stable-diffusion-v1-5/tokenizer"].map(|name| beside.join(name));
+    if let Some(folder) = tried.iter().find(|folder| folder.is_dir()) {
+        return Ok(ModelFiles::folder(folder));
+    }
+    match ModelFiles::find(STABLE_DIFFUSION, ModelKind::Pipeline) {
+        Ok(files) => Ok(files.part("tokenizer")),
+        Err(Error::NoSuchModel { tried: places, .. }) => {
+            let tried = tried.iter().map(|path| path.display().to_string());
+            Err(Error::NoSuchModel {
+                name: checkpoint.display().to_string(),
+                what: TOKENIZER,
+                tried: tried.chain(places).collect(),
+            })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// A weight file by its path, or, without one, by its published name: below the folder that `KINVERT_MODELS`

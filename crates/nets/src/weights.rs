@@ -3,7 +3,7 @@
 //! Weights are read as safetensors or, where those are not there, as state dictionaries that PyTorch saved; whole or
 //! in shards. A network names its fields as the published checkpoint does; the few keys that cannot be Rust field
 //! names are renamed by one [`KeyMap`] per network.
-//! Linear weights are stored as `[out, in]` in files and as `[in, out]` in Burn, and norms call their
+//! Linear weights are stored as `[out, in]`, or as 1×1 convolutions `[out, in, 1, 1]`, in files and as `[in, out]` in Burn, and norms call their
 //! parameters `weight` and `bias` in files and `gamma` and `beta` in Burn: both are handled here, once.
 //!
 //! A tensor that is missing, unused, misshapen, of a dtype that is no float, or that holds a value that is
@@ -20,6 +20,7 @@ use serde::Deserialize;
 use crate::error::{Error, KeyFaults};
 use crate::files::{FileBytes, ModelFiles};
 use crate::keys::Place;
+use crate::original;
 use crate::precision::Precision;
 use crate::pytorch;
 use crate::weight_names::weight_names;
@@ -50,12 +51,21 @@ struct Stored {
 }
 
 impl Weights {
-    /// Opens the weights that [`weight_files`] finds.
+    /// Opens the weights that [`weight_files`] finds. Those of a [single file](ModelFiles::original) get their
+    /// published names.
     ///
     /// # Errors
     /// If there are none, a shard is missing, a name climbs out of the folder, or a file is damaged.
     pub fn open(files: &ModelFiles, stem: &str) -> Result<Self, Error> {
-        Self::open_files(files, &weight_files(files, stem)?)
+        let names = weight_files(files, stem)?;
+        let of_original = || {
+            let part = files.weights_at(names.first()?)?;
+            Some((files.original_path()?, part))
+        };
+        match of_original() {
+            Some((path, part)) => original::to_published(Self::open_file(path)?, part),
+            None => Self::open_files(files, &names),
+        }
     }
 
     /// As [`open`](Self::open), but names and shapes alone are compared when a network is [filled](Self::fill), which
@@ -70,7 +80,7 @@ impl Weights {
     }
 
     /// Opens one file of any name: safetensors if it is called so, otherwise a state dictionary that PyTorch
-    /// saved (`.bin`, `.pth`, `.pt`), of which no code is run.
+    /// saved (`.bin`, `.ckpt`, `.pth`, `.pt`), of which no code is run.
     ///
     /// # Errors
     /// If the file is missing, or damaged, or something else.
@@ -168,6 +178,58 @@ impl Weights {
             .map(|(name, stored)| (rename(&name), stored))
             .collect();
         self
+    }
+
+    /// These tensors and those of another checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if both have a tensor of the same name.
+    pub fn joined(mut self, other: Self) -> Result<Self, Error> {
+        let both = other.names().filter(|name| self.shape(name).is_some());
+        let unused: Vec<String> = both.map(String::from).collect();
+        if !unused.is_empty() {
+            return Err(other.faulty(KeyFaults {
+                unused,
+                ..KeyFaults::default()
+            }));
+        }
+        self.origin = format!("{} with {}", self.origin, other.origin);
+        self.tensors.extend(other.tensors);
+        Ok(self)
+    }
+
+    /// Adds a tensor that was computed, or puts it in the place of another; `values` are row-major.
+    ///
+    /// # Panics
+    /// If there are other than `shape` says.
+    pub fn insert(&mut self, name: &str, shape: &[usize], values: Vec<f32>) {
+        assert_eq!(
+            values.len(),
+            shape.iter().product::<usize>(),
+            "values of {shape:?}"
+        );
+        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+        let stored = Stored {
+            range: 0..bytes.len(),
+            file: FileBytes::Owned(bytes.into()),
+            dtype: Dtype::F32,
+            shape: shape.into(),
+            strides: None,
+        };
+        self.tensors.insert(name.into(), stored);
+    }
+
+    /// What names the checkpoint in messages.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// That these weights fit no network.
+    pub(crate) fn faulty(&self, faults: KeyFaults) -> Error {
+        Error::Weights {
+            path: self.origin.clone(),
+            faults,
+        }
     }
 
     /// Names of all tensors, in order.
@@ -426,7 +488,9 @@ impl Filler<'_> {
         } else {
             expected.clone()
         };
-        if stored.shape != in_file {
+        // A 1×1 convolution is a linear layer over positions, and older checkpoints hold some layers as that.
+        let as_conv = || transposed && stored.shape == [in_file.as_slice(), &[1, 1]].concat();
+        if stored.shape != in_file && !as_conv() {
             self.faults
                 .misshapen
                 .push((key, stored.shape.clone(), in_file));

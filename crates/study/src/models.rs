@@ -1,7 +1,6 @@
 //! The base models of a study, loaded when they are first needed.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use kinvert::{Device, LoadOptions, ModelFiles, MotionModel, load_model};
 use kinvert_nets::{ModelKind, ModelName};
@@ -26,13 +25,13 @@ impl Models {
         }
     }
 
-    /// The model in a folder, the built-in one by its name, or a published one that was fetched.
+    /// The model in a folder or a single file, the built-in one by its name, or a published one that was fetched.
     pub(crate) fn get(&mut self, name: &str) -> Result<&dyn MotionModel, Error> {
         if !self.loaded.contains_key(name) {
             let files = match name {
                 BUILT_IN_MODEL => kinvert_sprites::model::model_files(),
                 // What is neither is told as a folder that lacks files.
-                name if name.parse::<ModelName>().is_err() => ModelFiles::folder(Path::new(name)),
+                name if name.parse::<ModelName>().is_err() => ModelFiles::at(name),
                 name => {
                     ModelFiles::find(name, ModelKind::Pipeline).map_err(kinvert::Error::from)?
                 }

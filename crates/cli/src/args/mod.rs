@@ -51,10 +51,13 @@ models whose licence must be accepted; HF_HUB_OFFLINE=1 keeps the program off th
 /// Options of every command.
 #[derive(Debug, Args)]
 pub struct GlobalArgs {
-    /// Text-to-video model in the diffusers layout: a folder, or a published name such as cerspense/zeroscope_v2_576w,
-    /// which is fetched if it is not there [default: the built-in model]
-    #[arg(long, global = true, value_name = "NAME|FOLDER")]
+    /// Base model in the diffusers layout: a folder, or a published name such as cerspense/zeroscope_v2_576w, which is
+    /// fetched if it is not there; or a single file of a model that was fine-tuned from Stable Diffusion 1.5 [default: the
+    /// built-in model]
+    #[arg(long, global = true, value_name = "NAME|FOLDER|FILE")]
     pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub parts: ModelPartArgs,
     /// Device to compute on; an unknown one lists what there is
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
     pub device: Device,
@@ -67,6 +70,23 @@ pub struct GlobalArgs {
     /// Log more on stderr; -vv even more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+/// What takes the place of a part of the model, or joins it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Parts of the model")]
+pub struct ModelPartArgs {
+    /// Denoising network in place of the model's: a folder, or a published name
+    #[arg(long, global = true, value_name = "FOLDER|NAME")]
+    pub unet: Option<PathBuf>,
+    /// Motion modules of AnimateDiff for a model of single images: a folder, a published name, or AnimateDiff's own
+    /// file (.ckpt, .safetensors)
+    #[arg(long, global = true, value_name = "FOLDER|NAME|FILE")]
+    pub motion_adapter: Option<PathBuf>,
+    /// Tokenizer in place of the model's; a single file has none [default for it: that of Stable Diffusion 1.5, if it is
+    /// on this machine]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub tokenizer: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -248,13 +268,14 @@ Examples:
 
 With --json, stdout carries {path, sha256, layers [{path, rank, alpha, in_channels, out_channels}]}.";
 
-/// Say what a motion file, a clip or a model folder is.
+/// Say what a motion file, a clip or a model is.
 ///
-/// A model is loaded whole, so that what is reported is known to work.
+/// A model is loaded whole, so that what is reported is known to work, with the parts that --unet, --motion-adapter
+/// and --tokenizer name.
 #[derive(Debug, Args)]
 #[command(after_help = INSPECT_EXAMPLES)]
 pub struct InspectArgs {
-    /// Motion file, clip or model folder
+    /// Motion file, clip, or folder or file of a model
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
 }
@@ -263,6 +284,7 @@ const INSPECT_EXAMPLES: &str = "\
 Examples:
   kinvert inspect jump.motion.safetensors
   kinvert inspect clip.mp4 --json
+  kinvert inspect ./stable-diffusion-v1-5 --motion-adapter ./animatediff-motion-adapter-v1-5-3
 
 With --json, stdout carries {kind, path} and for kind `motion`: bytes, metadata, sites [{site, grid, query_key,
 values}] (shapes), inverted_latents and preview (shapes or null), lora {sha256, layers} (null if none was kept); for `clip`: container, codec, width, height, frames,

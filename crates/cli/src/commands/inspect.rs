@@ -64,9 +64,9 @@ pub fn run(args: &InspectArgs, session: &Session) -> anyhow::Result<()> {
         found,
     };
     if is_model(path) {
-        let files = ModelFiles::folder(path);
-        session.load(&files)?;
-        let summary = ModelSummary::read(&files.clone().into())?;
+        let source = session.source(ModelFiles::at(path))?;
+        session.load(&source)?;
+        let summary = ModelSummary::read(&source)?;
         return session.print(&model_text(&summary), &report(Found::Model(summary.into())));
     }
     if is_safetensors(path) {
@@ -79,9 +79,12 @@ pub fn run(args: &InspectArgs, session: &Session) -> anyhow::Result<()> {
     session.print(&clip_text(&info), &report(Found::Clip(info)))
 }
 
-/// Whether a folder looks like a model rather than like the frames of a clip.
+/// Whether a folder looks like a model rather than like the frames of a clip, or a file like a model rather than
+/// like a motion.
 fn is_model(path: &Path) -> bool {
-    path.join("model_index.json").is_file() || path.join("unet").is_dir()
+    path.join("model_index.json").is_file()
+        || path.join("unet").is_dir()
+        || ModelFiles::at(path).is_stable_diffusion()
 }
 
 /// By the name, or by the content: the length of a header and its first character.

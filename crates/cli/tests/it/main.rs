@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a failed expectation ends a test, in helpers too
 
+mod animate_diff;
 mod bad_input;
 mod evaluate;
 mod generate;

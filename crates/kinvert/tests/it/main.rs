@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are not `#[test]` functions themselves
 
+mod animate_diff;
 mod axes;
 mod import;
 mod lora;

@@ -3,7 +3,8 @@
 use super::{
     Flops, LayerCost, attention, convolution, linear, resnet, self_attention, transformer,
 };
-use crate::unet3d::{TRANSFORMER_IN_HEADS, UNet3DConditionConfig};
+use crate::unet::{FrameMixing, UNetPlan};
+use crate::unet3d::TRANSFORMER_IN_HEADS;
 use crate::video_unet::{Stage, VideoUNetConfig};
 
 /// Sizes of what a denoising network is given.
@@ -45,7 +46,11 @@ impl VideoUNetConfig {
     pub fn cost(&self, size: PassSize) -> PassCost {
         let sizes = Sizes::new(size);
         PassCost(match self {
-            Self::Condition3D(config) => unet3d(config, &sizes),
+            Self::Condition3D(config) => {
+                let transformer_in = TRANSFORMER_IN_HEADS * config.attention_head_dim;
+                unet(&config.plan(), Some(transformer_in as u64), &sizes)
+            }
+            Self::Motion(config) => unet(&config.plan(), None, &sizes),
         })
     }
 }
@@ -170,39 +175,47 @@ impl Sizes {
     }
 }
 
-fn unet3d(config: &UNet3DConditionConfig, sizes: &Sizes) -> Vec<StageCost> {
-    let widths: Vec<u64> = config
-        .block_out_channels
-        .iter()
-        .map(|c| *c as u64)
-        .collect();
+/// A U-Net, and the width of the temporal transformer before its first block, if it has one.
+fn unet(plan: &UNetPlan, transformer_in: Option<u64>, sizes: &Sizes) -> Vec<StageCost> {
+    let widths: Vec<u64> = plan.block_out_channels.iter().map(|c| *c as u64).collect();
     let temb = 4 * widths[0];
     let last = widths.len() - 1;
     let network = Network {
         sizes,
-        cross_attention_dim: config.cross_attention_dim as u64,
+        cross_attention_dim: plan.cross_attention_dim as u64,
     };
-    let layer = |from: u64, to: u64, level: usize, attends: bool| {
+    let layer = |from: u64, to: u64, level: usize, attends: bool, moves: bool| {
         let places = sizes.places(level);
         let mut cost = resnet(from, to, Some(temb), sizes.images, places);
-        cost = cost.then(temporal_conv(to, places));
+        // What mixes frames: convolutions, and attention.
+        let (convolves, mixes) = match plan.mixing {
+            FrameMixing::Interleaved => (true, attends),
+            FrameMixing::MotionModules { .. } => (false, moves),
+        };
+        if convolves {
+            cost = cost.then(temporal_conv(to, places));
+        }
         if attends {
-            cost = cost
-                .then(network.spatial(to, to, level))
-                .then(network.temporal(to, to, level));
+            cost = cost.then(network.spatial(to, to, level));
+        }
+        if mixes {
+            cost = cost.then(network.temporal(to, to, level));
         }
         cost
     };
-    let attends = |kind: &str| kind.starts_with("CrossAttn");
-    let stages = Stage::of(widths.len(), config.layers_per_block);
+    let stages = Stage::of(widths.len(), plan.layers_per_block);
     let cost = |stage: Stage| {
         let (cost, out_channels, out_level) = match stage {
             Stage::Input => {
-                let places = sizes.places(0);
-                let inner = (TRANSFORMER_IN_HEADS * config.attention_head_dim) as u64;
                 let time = linear(widths[0], temb, 1) + linear(temb, temb, 1);
-                let conv = convolution(config.in_channels as u64, widths[0], 9, places);
-                let mut cost = network.temporal(widths[0], inner, 0);
+                let conv = convolution(plan.in_channels as u64, widths[0], 9, sizes.places(0));
+                let mut cost = match transformer_in {
+                    Some(inner) => network.temporal(widths[0], inner, 0),
+                    None => LayerCost {
+                        forward: (plan.in_channels as u64 + widths[0]) * sizes.places(0),
+                        ..LayerCost::default()
+                    },
+                };
                 cost.flops += time + conv;
                 (cost, widths[0], 0)
             }
@@ -214,12 +227,9 @@ fn unet3d(config: &UNet3DConditionConfig, sizes: &Sizes) -> Vec<StageCost> {
                     0 => widths[block.saturating_sub(1)],
                     _ => widths[block],
                 };
-                let attends = attends(&config.down_block_types[block]);
-                (
-                    layer(from, widths[block], block, attends),
-                    widths[block],
-                    block,
-                )
+                let attends = plan.down_attends[block];
+                let cost = layer(from, widths[block], block, attends, true);
+                (cost, widths[block], block)
             }
             Stage::Downsample { block } => {
                 let (channels, to) = (widths[block], sizes.places(block + 1));
@@ -227,12 +237,13 @@ fn unet3d(config: &UNet3DConditionConfig, sizes: &Sizes) -> Vec<StageCost> {
                 (cost, channels, block + 1)
             }
             Stage::Mid => {
-                let (channels, places) = (widths[last], sizes.places(last));
-                let half = || {
-                    resnet(channels, channels, Some(temb), sizes.images, places)
-                        .then(temporal_conv(channels, places))
+                let channels = widths[last];
+                let moves = match plan.mixing {
+                    FrameMixing::Interleaved => true,
+                    FrameMixing::MotionModules { in_mid_block, .. } => in_mid_block,
                 };
-                let cost = layer(channels, channels, last, true).then(half());
+                let first = layer(channels, channels, last, true, moves);
+                let cost = first.then(layer(channels, channels, last, false, false));
                 (cost, channels, last)
             }
             Stage::Up {
@@ -243,10 +254,10 @@ fn unet3d(config: &UNet3DConditionConfig, sizes: &Sizes) -> Vec<StageCost> {
                 let below = widths[(level + 1).min(last)];
                 let above = widths[level.saturating_sub(1)];
                 let hidden = if index == 0 { below } else { widths[level] };
-                let is_last = index == config.layers_per_block;
+                let is_last = index == plan.layers_per_block;
                 let skip = if is_last { above } else { widths[level] };
-                let attends = attends(&config.up_block_types[block]);
-                let cost = layer(hidden + skip, widths[level], level, attends);
+                let attends = plan.up_attends[block];
+                let cost = layer(hidden + skip, widths[level], level, attends, true);
                 (cost, widths[level], level)
             }
             Stage::Upsample { block } => {
@@ -260,7 +271,7 @@ fn unet3d(config: &UNet3DConditionConfig, sizes: &Sizes) -> Vec<StageCost> {
             }
             Stage::Output => {
                 let places = sizes.places(0);
-                let out = config.out_channels as u64;
+                let out = plan.out_channels as u64;
                 let cost = LayerCost {
                     flops: convolution(widths[0], out, 9, places),
                     kept: widths[0] * places,

@@ -1,6 +1,7 @@
 //! The spatial transformer: attention among the positions of one frame, then to the text.
 //!
-//! Source: `Transformer2DModel` of the diffusers library with linear projections. Keys:
+//! Source: `Transformer2DModel` of the diffusers library. Its `proj_in` and `proj_out` are linear layers over the
+//! positions, which Stable Diffusion 1.5 stores as 1×1 convolutions; weights fill them from either. Keys:
 //! `{norm,proj_in,transformer_blocks.0.{norm1,attn1,norm2,attn2,norm3,ff},proj_out}`.
 
 use burn::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};

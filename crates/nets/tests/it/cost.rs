@@ -67,6 +67,53 @@ fn operations_of_the_3d_unet_are_those_that_pytorch_counts() {
 }
 
 #[test]
+fn operations_of_animatediff_are_those_that_pytorch_counts() {
+    for version in [2, 3] {
+        let unet = published("stable-diffusion-v1-5", "unet");
+        let adapter = format!("published/animatediff-motion-adapter-v1-5-{version}");
+        let adapter = ModelFiles::folder(fixtures_dir().join(adapter));
+        let config = VideoUNetConfig::read_with(&unet, Some(&adapter)).unwrap();
+        for run in recorded(&format!("unet_motion_v1-5-{version}")) {
+            let latents = sizes(&run["latents"]);
+            let [batch, _, frames, height, width] = latents[..] else {
+                panic!("{run}")
+            };
+            let size = PassSize {
+                batch,
+                frames,
+                latent_size: [height, width],
+                text_tokens: 77,
+            };
+            let mut flops = config.cost(size).flops();
+            // As for the 3-D U-Net; the reference is given the text of a clip once for every frame.
+            let widths = [320, 320, 640, 640, 1280, 1280, 1280];
+            let wide: u64 = widths.iter().sum::<u64>() + 3 * (320 + 640 + 1280);
+            flops.linear += 2 * wide * (2 * 77 * 768) * (batch * (frames - 1)) as u64;
+            flops.linear += 2 * (320 * 1280 + 1280 * 1280) * (batch as u64 - 1);
+            // Stable Diffusion's projections around attentions are 1×1 convolutions, matrices here.
+            let projections = projections_of_spatial_transformers(&size);
+            flops.linear -= projections;
+            flops.convolution += projections;
+            expect(flops, &run);
+        }
+    }
+}
+
+/// Operations of `proj_in` and `proj_out` of Stable Diffusion's spatial transformers.
+fn projections_of_spatial_transformers(size: &PassSize) -> u64 {
+    let images = (size.batch * size.frames) as u64;
+    let pixels = |level: u32| {
+        let side = |side: usize| side.div_ceil(1 << level) as u64;
+        side(size.latent_size[0]) * side(size.latent_size[1])
+    };
+    let layers = [(320, 0, 5), (640, 1, 5), (1280, 2, 5), (1280, 3, 1)]; // width, level, how many
+    let operations = layers.map(|(width, level, count): (u64, u32, u64)| {
+        count * 2 * 2 * width * width * pixels(level) * images
+    });
+    operations.iter().sum()
+}
+
+#[test]
 fn operations_of_the_autoencoder_are_those_that_pytorch_counts() {
     let config: AutoencoderKLConfig = published("text-to-video-ms-1.7b", "vae")
         .json("config.json")

@@ -90,6 +90,32 @@ fn videocrafter_reads_what_is_published_but_for_the_frame_rate() {
 }
 
 #[test]
+fn motion_adapters_and_stable_diffusion_read_what_is_published() {
+    let unet = ModelFiles::folder(published("stable-diffusion-v1-5/unet"));
+    for (version, numbers) in [(2, 1_312_730_244_usize), (3, 1_276_658_564)] {
+        let adapter = format!("animatediff-motion-adapter-v1-5-{version}");
+        let adapter = ModelFiles::folder(published(&adapter));
+        let config = VideoUNetConfig::read_with(&unet, Some(&adapter)).unwrap();
+        let found = config.init::<B>(&Default::default()).expected_tensors();
+        // Convolutions of one place are matrices here, and positions are no parameters in the recording.
+        let tensors = recorded(&format!("unet_motion_v1-5-{version}")).into_iter();
+        let tensors = tensors.map(|(name, mut shape)| {
+            let is_projection = name.contains(".attentions.") && name.contains(".proj_");
+            if is_projection && shape.ends_with(&[1, 1]) {
+                shape.truncate(2);
+            }
+            (name, shape)
+        });
+        let positions = config
+            .sites()
+            .iter()
+            .map(|site| 32 * site.channels)
+            .sum::<usize>();
+        expect_tensors(found, &tensors.collect(), numbers + positions);
+    }
+}
+
+#[test]
 fn autoencoders_read_what_is_published() {
     let recorded = recorded("vae");
     for folder in VAES {

@@ -61,6 +61,7 @@ pub fn compiled(
         resolution.strict()?;
     }
     let mut study = Study::compile(plan, &resolution, name, bytes);
+    session.refuse_model_parts()?;
     // Arguments are relative to where the program was started, and a study's paths to its file.
     study.model = session.model_name()?;
     for name in &contents.clip {
