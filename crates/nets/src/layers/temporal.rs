@@ -22,6 +22,7 @@ use super::apply::{group_norm, group_norm_silu, layer_norm, linear, temporal_con
 use super::attention::{Attention, AttentionConfig, FeedForward, Projections};
 use crate::KeyMap;
 use crate::kernels::NetBackend;
+use crate::kernels::elementwise::add;
 
 /// Keys of [`TemporalConvLayer`] that are no Rust field names: the published layer is a list of norm,
 /// activation, dropout (not in the first) and convolution.
@@ -160,7 +161,7 @@ impl<B: NetBackend> TransformerTemporal<B> {
             .reshape([batch, height, width, frames, channels])
             .permute([0, 3, 4, 1, 2]) // [B, N, C, H, W]
             .reshape([images, channels, height, width]);
-        output + hidden_states
+        add(output, hidden_states)
     }
 }
 
@@ -200,10 +201,10 @@ impl<B: NetBackend> TemporalBlock<B> {
                     attention.attend(modulation.projections(at, projections))
                 }
             };
-            features = features + attended;
+            features = add(features, attended);
         }
         let normed = layer_norm(&self.norm3, features.clone());
-        features + self.ff.forward(normed, &Place::new("", None))
+        add(features, self.ff.forward(normed, &Place::new("", None)))
     }
 }
 
@@ -250,7 +251,7 @@ impl<B: NetBackend> TemporalConvLayer<B> {
         for layer in [&self.conv1, &self.conv2, &self.conv3, &self.conv4] {
             features = temporal_conv(&layer.conv, group_norm_silu(&layer.norm, features));
         }
-        hidden_states + features.swap_dims(1, 2).reshape(shape)
+        add(hidden_states, features.swap_dims(1, 2).reshape(shape))
     }
 }
 
