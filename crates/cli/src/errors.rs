@@ -177,7 +177,10 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
         |error: &kinvert_metrics::Error| matches!(error, kinvert_metrics::Error::Argument { .. });
     let planner =
         |error: &kinvert_planner::Error| matches!(error, kinvert_planner::Error::Setting { .. });
+    let nets =
+        |error: &kinvert_nets::Error| matches!(error, kinvert_nets::Error::NoSuchPrecision { .. });
     cause.is::<Usage>()
+        || cause.downcast_ref().is_some_and(nets)
         || cause.downcast_ref().is_some_and(planner)
         || cause.downcast_ref().is_some_and(kinvert)
         || cause.downcast_ref().is_some_and(diffusion)

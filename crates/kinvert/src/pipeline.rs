@@ -395,7 +395,8 @@ impl<B: TrackingBackend> Pipeline<B> {
         let reference_sha256 = pixels::sha256(clip);
         let workspace = workspace.map(Workspace::open).transpose()?;
 
-        let latents_key = fingerprint(&(&self.id.sha256, &reference_sha256));
+        let precision = self.unet.precision();
+        let latents_key = fingerprint(&(&self.id.sha256, &reference_sha256, precision));
         let shape = [1, self.vae.latent_channels(), clip.len(), height, width];
         let latents = cached(
             workspace.as_ref(),

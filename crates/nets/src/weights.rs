@@ -333,7 +333,7 @@ impl Stored {
         shape: Vec<usize>,
         transposed: bool,
     ) -> Result<TensorData, String> {
-        let number = |reason: String| format!("{reason} in {precision}");
+        let in_format = |reason: String| format!("{reason} in {precision}");
         Ok(match (precision, self.dtype) {
             (Precision::F32, _) => self.laid_out(self.decode()?, shape, transposed),
             (Precision::F16, Dtype::F16) => {
@@ -345,11 +345,11 @@ impl Stored {
                 self.laid_out(values, shape, transposed)
             }
             (Precision::F16, _) => {
-                let values = narrowed(&self.decode()?, f16::from_f32).map_err(number)?;
+                let values = narrowed(&self.decode()?, f16::from_f32).map_err(in_format)?;
                 self.laid_out(values, shape, transposed)
             }
             (Precision::BF16, _) => {
-                let values = narrowed(&self.decode()?, bf16::from_f32).map_err(number)?;
+                let values = narrowed(&self.decode()?, bf16::from_f32).map_err(in_format)?;
                 self.laid_out(values, shape, transposed)
             }
         })

@@ -12,7 +12,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 use kinvert::{
     ClipOptions, Contribution, Debias, Device, EmbeddingShape, FrameRate, GenerationSettings,
-    InitialNoise, Integration, InversionSettings, MotionKind, Objective, SamplerKind,
+    InitialNoise, Integration, InversionSettings, MotionKind, Objective, Precision, SamplerKind,
     SiteSelection, TimestepRange,
 };
 use kinvert_sprites::{Background, Colour, Motion as SpriteMotion, Shape};
@@ -51,9 +51,13 @@ pub struct GlobalArgs {
     /// Folder of a text-to-video model in the diffusers layout [default: the built-in model]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub model: Option<PathBuf>,
-    /// Device to compute on; an unknown one lists what there is
+    /// Device to compute on, or auto: a GPU if there is one, else the CPU; `kinvert devices` lists them
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
     pub device: Device,
+    /// Number format of the base model's weights, in which it computes: f32, f16, bf16, or auto, which is f32 on the
+    /// CPU and bf16 or f16 on GPUs that have it
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "auto")]
+    pub dtype: Dtype,
     /// Print the result as JSON on stdout
     #[arg(long, global = true)]
     pub json: bool,
@@ -65,11 +69,30 @@ pub struct GlobalArgs {
     pub verbose: u8,
 }
 
+/// A number format, or none for the best that the device has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dtype(pub Option<Precision>);
+
+impl FromStr for Dtype {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self(None)),
+            _ => match text.parse() {
+                Ok(precision) => Ok(Self(Some(precision))),
+                Err(_) => Err("expected auto, f32, f16 or bf16".into()),
+            },
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Transfer(TransferArgs),
     Invert(InvertArgs),
     Generate(GenerateArgs),
+    Devices(DevicesArgs),
     Evaluate(evaluate::EvaluateArgs),
     Import(ImportArgs),
     Inspect(InspectArgs),
@@ -118,7 +141,7 @@ Examples:
   kinvert transfer clip.mp4 --prompt \"a robot\" --model ./zeroscope --steps 350
 
 With --json, stdout carries the contents of run.json: format_version, kinvert_version, platform, device,
-model {name, sha256}, input {path, sha256, container, …, used_times_s, used_size, used_fps, used_sha256}, caption,
+dtype, model {name, sha256}, input {path, sha256, container, …, used_times_s, used_size, used_fps, used_sha256}, caption,
 inversion {…}, losses, prompts, seeds, generation {…}, results [{prompt, seed, files, frames, size, fps, sha256,
 wall_s}], files {…}, notes, timings {stages [{stage, wall_s}], total_s}.";
 
@@ -145,7 +168,7 @@ Examples:
   kinvert invert frames/ --sites down:1280,up:1280 --timesteps 0-999 -o x.motion.safetensors
 
 With --json, stdout carries {path, metadata {format_version, kinvert_version, model, frames, size, fps, caption,
-reference_sha256, settings, losses, grids}, input {…}}.";
+reference_sha256, settings, losses, grids}, input {…}, device, dtype}.";
 
 /// Generate clips for prompts, moving as a motion file says.
 ///
@@ -192,7 +215,7 @@ Examples:
   kinvert generate --motion pan.motion.safetensors --kind camera --prompt \"a castle\" --seeds 0..4 -o castles/
   kinvert generate --prompt \"a blue ring on a navy background\" -o ring.gif
 
-With --json, stdout carries {format_version, kinvert_version, platform, device, model, motion (metadata of the
+With --json, stdout carries {format_version, kinvert_version, platform, device, dtype, model, motion (metadata of the
 motion or null), prompts, seeds, generation {…}, results [{prompt, seed, files, frames, size, fps, sha256,
 wall_s}], notes, timings}.";
 
@@ -264,6 +287,21 @@ Examples:
 With --json, stdout carries a list of {path (null for the built-in model), name, sha256, frames, size (null: follows
 the clip), fps, prediction_type, train_timesteps, sites [{name, channels}], inversion {…}, generation {…}}, or
 {path, error} for a folder that holds no usable model.";
+
+/// List what this build can compute on here.
+///
+/// A build has the CPU and the GPU backends that it was compiled with; listed is what this machine has of them.
+#[derive(Debug, Args)]
+#[command(after_help = DEVICES_EXAMPLES)]
+pub struct DevicesArgs {}
+
+const DEVICES_EXAMPLES: &str = "\
+Examples:
+  kinvert devices
+  kinvert devices --json
+
+With --json, stdout carries a list of {device (what --device takes), name, kind (cpu, gpu, or software: a CPU behind a
+GPU's interface), memory {total_bytes, free_bytes} (null where it cannot be asked for), dtypes}.";
 
 /// The world that the built-in model knows.
 #[derive(Debug, Args)]

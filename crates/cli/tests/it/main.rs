@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a failed expectation ends a test, in helpers too
 
 mod bad_input;
+mod devices;
 mod evaluate;
 mod generate;
 mod inspect;

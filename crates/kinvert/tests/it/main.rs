@@ -5,5 +5,6 @@
 mod axes;
 mod import;
 mod official_motion;
+mod precision;
 mod sprites;
 mod support;

@@ -7,6 +7,7 @@
 
 mod clip;
 mod cotracker;
+mod half;
 mod inception;
 mod pytorch;
 mod pytorch_clip;
