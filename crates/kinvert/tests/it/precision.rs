@@ -1,4 +1,5 @@
-//! The built-in model in 16 bits against itself in f32: tolerances are about twice the drift that was measured.
+//! The built-in model in 16 bits against itself in f32: tolerances are a few times the drift that was
+//! measured (`benches/RESULTS.md`).
 
 use burn::tensor::Tensor;
 use kinvert::inversion::{Learner, Reference};
@@ -45,7 +46,7 @@ fn text_states_drift_as_the_format_does() {
 
 #[test]
 fn predictions_drift_as_the_format_does() {
-    let tolerances = [Tolerance::RelativeL2(4e-3), Tolerance::RelativeL2(4e-2)];
+    let tolerances = [Tolerance::RelativeL2(1e-3), Tolerance::RelativeL2(8e-3)];
     let noise: Tensor<Inner, 5> =
         NoiseSource::new(1).gaussian("test", 0, SHAPE, &Default::default());
     for timestep in [1.0, 501.0, 999.0] {
