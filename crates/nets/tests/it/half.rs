@@ -40,7 +40,6 @@ fn check(
         assert_eq!(found.len(), expected.len());
         let differences = found.iter().zip(&expected).map(|(x, y)| (x - y).abs());
         let drift = f64::from(differences.fold(0.0, f32::max)) / largest;
-        println!("{name} in {precision}: {drift:.1e} of the largest value");
         assert!(
             drift < bound,
             "{name} in {precision}: {drift}, at most {bound}"
