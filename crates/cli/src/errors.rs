@@ -185,6 +185,8 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     let nets = |error: &kinvert_nets::Error| matches!(error, kinvert_nets::Error::ModelName { .. });
     let planner =
         |error: &kinvert_planner::Error| matches!(error, kinvert_planner::Error::Setting { .. });
+    let nets =
+        |error: &kinvert_nets::Error| matches!(error, kinvert_nets::Error::NoSuchPrecision { .. });
     cause.is::<Usage>()
         || cause.downcast_ref().is_some_and(nets)
         || cause.downcast_ref().is_some_and(planner)

@@ -41,6 +41,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Transfer(args) => commands::transfer::run(args, &mut session),
         Command::Invert(args) => commands::invert::run(args, &mut session),
         Command::Generate(args) => commands::generate::run(args, &mut session),
+        Command::Devices(_) => commands::devices::run(&session),
         Command::Evaluate(args) => commands::evaluate::run(&args, &mut session),
         Command::Export(args) => commands::export::run(&args, &session),
         Command::Import(args) => commands::import::run(&args, &session),

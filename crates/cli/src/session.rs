@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use kinvert::{Device, LoadOptions, ModelFiles, ModelSource, MotionModel, load_model};
+use kinvert::{Device, LoadOptions, ModelFiles, ModelSource, MotionModel, Precision, load_model};
 use kinvert_hub::{Hub, ModelKind, ModelName};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
@@ -30,6 +30,11 @@ impl Session {
 
     pub fn device(&self) -> Device {
         self.global.device
+    }
+
+    /// The number format that the base model is to compute in.
+    pub fn precision(&self) -> anyhow::Result<Precision> {
+        Ok(self.global.device.precision(self.global.dtype.0)?)
     }
 
     /// Whether the user wants no progress and no notes.
@@ -132,9 +137,13 @@ impl Session {
     /// Loads a model onto the chosen device.
     pub fn load(&self, source: &ModelSource) -> anyhow::Result<Box<dyn MotionModel>> {
         let started = std::time::Instant::now();
-        let model = load_model(source, &LoadOptions::default(), self.global.device)?;
+        let device = self.global.device;
+        let options = LoadOptions {
+            precision: self.precision()?,
+        };
+        let model = load_model(source, &options, device)?;
         let load_ms = started.elapsed().as_millis() as u64;
-        tracing::info!(model = model.id().name, device = %self.global.device, load_ms, "The model is loaded.");
+        tracing::info!(model = model.id().name, %device, dtype = %options.precision, load_ms, "The model is loaded.");
         Ok(model)
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kinvert_nets::TemporalSite;
 use kinvert_nets::kernels::TrackingBackend;
-use kinvert_nets::{Device, OnDevice};
+use kinvert_nets::{Device, OnDevice, Precision};
 use kinvert_video::Clip;
 
 use crate::error::Error;
@@ -22,6 +22,9 @@ pub trait MotionModel: Send {
 
     /// What the model's folder recommends; the published settings if it says nothing.
     fn recommendations(&self) -> &Recommendations;
+
+    /// The number format of the denoising network's weights, in which it computes.
+    fn precision(&self) -> Precision;
 
     /// Every site of the network.
     fn sites(&self) -> Vec<TemporalSite>;
@@ -117,6 +120,10 @@ impl<B: TrackingBackend> MotionModel for Pipeline<B> {
 
     fn recommendations(&self) -> &Recommendations {
         Pipeline::recommendations(self)
+    }
+
+    fn precision(&self) -> Precision {
+        self.unet().precision()
     }
 
     fn sites(&self) -> Vec<TemporalSite> {

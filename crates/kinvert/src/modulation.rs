@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use burn::tensor::{Tensor, TensorData, backend::Backend};
+use kinvert_nets::kernels::NetBackend;
+use kinvert_nets::kernels::elementwise::add;
 use kinvert_nets::layers::apply::cast_like;
 use kinvert_nets::layers::attention::Projections;
 use kinvert_nets::layers::temporal::{AttentionAt, AttentionInputs, TemporalModulation};
@@ -114,7 +116,7 @@ pub struct MotionModulation<B: Backend> {
     pub sites: BTreeMap<String, SiteTensors<B>>,
 }
 
-impl<B: Backend> MotionModulation<B> {
+impl<B: NetBackend> MotionModulation<B> {
     /// Moves embeddings and projections to a device, each embedding interpolated to the grid of its site.
     pub fn new(integration: Integration, sites: &[SiteEmbeddings], device: &B::Device) -> Self {
         let sites = sites.iter().map(|site| {
@@ -171,7 +173,7 @@ impl<B: Backend> MotionModulation<B> {
         let embedding = cast_like(input.embedding.clone(), &features);
         match self.integration {
             Integration::AddBefore | Integration::AddAfter => {
-                features + for_every_clip(embedding, at.batch)
+                add(features, for_every_clip(embedding, at.batch))
             }
             Integration::MultiplyBefore | Integration::MultiplyAfter => {
                 features.clone() + features * for_every_clip(embedding, at.batch)
@@ -214,7 +216,7 @@ fn project<B: Backend>(x: Tensor<B, 3>, matrix: Tensor<B, 2>) -> Tensor<B, 3> {
     projected.reshape([positions, frames, channels])
 }
 
-impl<B: Backend> TemporalModulation<B> for MotionModulation<B> {
+impl<B: NetBackend> TemporalModulation<B> for MotionModulation<B> {
     fn inputs(&self, at: AttentionAt<'_>, features: Tensor<B, 3>) -> AttentionInputs<B> {
         match self.sites.get(at.site) {
             Some(site) if self.integration.is_before_projection() => AttentionInputs {

@@ -88,8 +88,12 @@ impl<B: TrackingBackend> Pipeline<B> {
             id,
             recommendations,
             tokenizer: CLIPTokenizer::load(&source.tokenizer()?)?,
-            text_encoder: CLIPTextModel::load(&files.part("text_encoder"), device)?,
-            vae: AutoencoderKL::load(&files.part("vae"), device)?,
+            text_encoder: CLIPTextModel::load(
+                &files.part("text_encoder"),
+                device,
+                options.precision,
+            )?,
+            vae: AutoencoderKL::load(&files.part("vae"), device, options.precision)?,
             unet_config,
             unet: tracked_unet.valid(),
             tracked_unet,
@@ -398,7 +402,8 @@ impl<B: TrackingBackend> Pipeline<B> {
         let reference_sha256 = pixels::sha256(clip);
         let workspace = workspace.map(Workspace::open).transpose()?;
 
-        let latents_key = fingerprint(&(&self.id.sha256, &reference_sha256));
+        let precision = self.unet.precision();
+        let latents_key = fingerprint(&(&self.id.sha256, &reference_sha256, precision));
         let shape = [1, self.vae.latent_channels(), clip.len(), height, width];
         let latents = cached(
             workspace.as_ref(),

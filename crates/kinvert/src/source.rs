@@ -172,6 +172,8 @@ impl From<ModelFiles> for ModelSource {
 /// How a base model is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LoadOptions {
-    /// The number format of the denoising network, the text encoder and the autoencoder.
+    /// The number format of the denoising network, the text encoder and the autoencoder; an autoencoder that cannot
+    /// be computed in f16 is [loaded in f32](kinvert_nets::AutoencoderKL::load) all the same. Latents, embeddings, their
+    /// optimiser and the noise schedule are f32.
     pub precision: Precision,
 }

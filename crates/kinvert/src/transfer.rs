@@ -26,7 +26,7 @@ use crate::motion::{ModelId, Motion, MotionMetadata};
 use crate::pixels;
 use crate::settings::{GenerationSettings, InversionSettings};
 use kinvert_base::Progress;
-use kinvert_nets::Device;
+use kinvert_nets::{Device, Precision};
 
 /// Version of the format of `run.json`.
 const FORMAT_VERSION: u32 = 1;
@@ -250,6 +250,8 @@ pub struct Provenance {
     pub platform: String,
     /// The device that computed.
     pub device: String,
+    /// The number format that the base model computed in.
+    pub dtype: Precision,
     /// The base model.
     pub model: ModelId,
     /// The LoRA that was loaded for generation.
@@ -264,6 +266,7 @@ impl Provenance {
             kinvert_version: env!("CARGO_PKG_VERSION"),
             platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
             device: device.to_string(),
+            dtype: model.precision(),
             model: model.id().clone(),
             lora: model.lora().cloned(),
         }

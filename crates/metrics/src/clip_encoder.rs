@@ -1,6 +1,5 @@
 //! CLIP as the measures use it: frames and sentences to embeddings of unit length, on any device.
 
-use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Int, Tensor, TensorData};
 use image::RgbImage;
 use kinvert_nets::clip::{CLIPModel, CLIPTokenizer, ImagePreprocessor};
@@ -73,7 +72,7 @@ impl OnDevice for Load<'_> {
     }
 }
 
-struct Loaded<B: AutodiffBackend> {
+struct Loaded<B: TrackingBackend> {
     network: CLIPModel<B::InnerBackend>,
     preprocessor: ImagePreprocessor,
     preprocessing: String,
@@ -82,7 +81,7 @@ struct Loaded<B: AutodiffBackend> {
     device: B::Device,
 }
 
-impl<B: AutodiffBackend> FrameEncoder for Loaded<B> {
+impl<B: TrackingBackend> FrameEncoder for Loaded<B> {
     fn stamp(&self) -> &ModelStamp {
         &self.stamp
     }
@@ -112,7 +111,7 @@ impl<B: AutodiffBackend> FrameEncoder for Loaded<B> {
     }
 }
 
-impl<B: AutodiffBackend> CLIPEncoder for Loaded<B> {
+impl<B: TrackingBackend> CLIPEncoder for Loaded<B> {
     fn encode_text(&self, text: &str) -> Result<(Vec<f32>, Option<usize>), Error> {
         let encoding = self.tokenizer.encode(text);
         let length = encoding.ids.len();

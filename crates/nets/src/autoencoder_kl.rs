@@ -9,6 +9,10 @@
 //! pixels in -1..1. Latents have the same axes; their height and width are those of the image divided by
 //! [`AutoencoderKL::spatial_compression`]. The diffusion model works on *scaled* latents, see
 //! [`AutoencoderKL::scale_latents`].
+//!
+//! Images and latents are f32 whatever the [`Precision`] of the weights. The published autoencoders of Stable Diffusion
+//! have activations beyond the largest f16, and their configurations say so (`force_upcast`): with f16 such a network
+//! is kept and computed in f32. bf16 has the range of f32, and is used as asked.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -17,18 +21,21 @@ use std::ops::RangeInclusive;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::prelude::*;
+use burn::tensor::FloatDType;
 use serde::Deserialize;
 
 use crate::error::Error;
 use crate::files::ModelFiles;
 use crate::kernels::NetBackend;
 use crate::kernels::attention::attention_tokens;
+use crate::kernels::elementwise::{add, cast};
 use crate::keys::expected_tensors;
 use crate::layers::apply::{conv2d, group_norm, group_norm_silu, linear};
 use crate::layers::resample::{
     Downsample2D, Downsample2DConfig, DownsamplePadding, Upsample2D, Upsample2DConfig,
 };
 use crate::layers::resnet::{ResnetBlock2D, ResnetBlock2DConfig};
+use crate::precision::Precision;
 use crate::weights::{KeyMap, OpenWeights, Weights};
 
 /// Epsilon of every norm in the autoencoder.
@@ -86,7 +93,7 @@ pub struct AutoencoderKLConfig {
     pub latents_std: Option<Vec<f64>>,
     /// Height and width of the images that it was trained on; it is not bound to that size.
     pub sample_size: usize,
-    /// Whether its authors advise against 16-bit floats. The precision here is the backend's.
+    /// Whether activations leave the range of f16: the network is then never computed in that format.
     pub force_upcast: bool,
     /// Whatever else the file says.
     #[serde(flatten)]
@@ -233,13 +240,18 @@ pub struct AutoencoderKL<B: Backend> {
 }
 
 impl<B: NetBackend> AutoencoderKL<B> {
-    /// Reads `config.json` and `diffusion_pytorch_model.safetensors` of a published model's `vae` folder.
+    /// Reads `config.json` and `diffusion_pytorch_model.safetensors` of a published model's `vae` folder. With f16,
+    /// a network that is not [safe in it](AutoencoderKLConfig::force_upcast) is loaded in f32.
     ///
     /// # Errors
     /// If a file is missing or damaged, the configuration describes a network that is not supported, or the
     /// weights do not fit it.
-    pub fn load(files: &ModelFiles, device: &B::Device) -> Result<Self, Error> {
-        Self::filled(files, device, Weights::open)
+    pub fn load(
+        files: &ModelFiles,
+        device: &B::Device,
+        precision: Precision,
+    ) -> Result<Self, Error> {
+        Self::filled(files, device, precision, Weights::open)
     }
 
     /// Checks that the weights of a `vae` folder fit the network by name and shape, without reading their values.
@@ -247,14 +259,28 @@ impl<B: NetBackend> AutoencoderKL<B> {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn check(files: &ModelFiles, device: &B::Device) -> Result<(), Error> {
-        Self::filled(files, device, Weights::open_shapes).map(drop)
+        Self::filled(files, device, Precision::F32, Weights::open_shapes).map(drop)
     }
 
-    fn filled(files: &ModelFiles, device: &B::Device, open: OpenWeights) -> Result<Self, Error> {
+    fn filled(
+        files: &ModelFiles,
+        device: &B::Device,
+        precision: Precision,
+        open: OpenWeights,
+    ) -> Result<Self, Error> {
         let config: AutoencoderKLConfig = files.json("config.json")?;
         config.validate(&files.label("config.json"))?;
         let weights = open(files, "diffusion_pytorch_model")?;
-        with_current_keys(weights).fill(config.init(device), KEY_MAP)
+        let precision = match precision {
+            Precision::F16 if config.force_upcast => Precision::F32,
+            precision => precision,
+        };
+        with_current_keys(weights).fill_as(precision, config.init(device), KEY_MAP)
+    }
+
+    /// The number format of the weights, and of everything inside.
+    pub fn precision(&self) -> Precision {
+        Precision::of(self.decoder.conv_in.weight.val().dtype())
     }
 
     /// Names and shapes of the tensors that [`load`](Self::load) reads; no weight is drawn for it.
@@ -298,12 +324,13 @@ impl<B: NetBackend> AutoencoderKL<B> {
             "images of {height}×{width} pixels cannot be encoded, expected positive multiples of {}",
             self.spatial_compression,
         );
+        let images = cast(images, self.precision().dtype());
         let hidden_states = self.encoder.forward(images);
         let moments = match &self.quant_conv {
             Some(conv) => conv2d(conv, hidden_states),
             None => hidden_states,
         }; // [images, 2 * latent_channels, height / step, width / step]
-        Posterior::from_moments(moments)
+        Posterior::from_moments(cast(moments, FloatDType::F32))
     }
 
     /// Images `[images, channels, height, width]` from unscaled latents, in about -1..1 but not clamped.
@@ -311,10 +338,12 @@ impl<B: NetBackend> AutoencoderKL<B> {
     /// # Panics
     /// If the number of channels is not the latents'.
     pub fn decode(&self, latents: Tensor<B, 4>) -> Tensor<B, 4> {
-        self.decoder.forward(match &self.post_quant_conv {
+        let latents = cast(latents, self.precision().dtype());
+        let images = self.decoder.forward(match &self.post_quant_conv {
             Some(conv) => conv2d(conv, latents),
             None => latents,
-        })
+        });
+        cast(images, FloatDType::F32)
     }
 
     /// Unscaled to scaled latents: the diffusion model was trained on latents times the scaling factor,
@@ -671,7 +700,7 @@ impl<B: NetBackend> SpatialAttention<B> {
             })
             .collect();
         let attended = linear(&self.to_out, Tensor::cat(attended, 0)).swap_dims(1, 2);
-        images + attended.reshape([count, channels, height, width])
+        add(images, attended.reshape([count, channels, height, width]))
     }
 }
 
@@ -728,7 +757,7 @@ mod tests {
         let recording = Recording::open("parity/autoencoder_kl/io.safetensors");
         let device = Default::default();
         let files = ModelFiles::folder(fixtures_dir().join("parity/autoencoder_kl"));
-        let vae = AutoencoderKL::<burn_flex::Flex>::load(&files, &device).unwrap();
+        let vae = AutoencoderKL::<burn_flex::Flex>::load(&files, &device, Precision::F32).unwrap();
         let encoder_out = vae.encoder.forward(recording.tensor("image", &device));
         recording.expect("encoder_out", encoder_out, Tolerance::Absolute(2e-5));
     }

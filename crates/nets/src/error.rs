@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::precision::Precision;
 use crate::published::ModelName;
 
 /// An error of this crate. The text says where, what was found and what was expected; [`Error::hint`] says
@@ -137,13 +138,32 @@ pub enum Error {
         tried: Vec<String>,
     },
     /// A device that this build or machine does not have.
-    #[error("there is no device `{found}`; this build has {}", available.join(", "))]
+    #[error("there is no device `{found}`; there is {}", listed(available))]
     NoSuchDevice {
         /// What was asked for.
         found: String,
         /// What there is.
         available: Vec<String>,
     },
+    /// A number format that a device does not compute in.
+    #[error("{device} does not compute in {found}; it has {}", listed(available))]
+    NoSuchPrecision {
+        /// The device.
+        device: String,
+        /// What was asked for.
+        found: Precision,
+        /// What it has.
+        available: Vec<Precision>,
+    },
+}
+
+/// `a, b`, or `none`.
+fn listed<T: fmt::Display>(things: &[T]) -> String {
+    let texts: Vec<String> = things.iter().map(T::to_string).collect();
+    match texts[..] {
+        [] => "none".into(),
+        _ => texts.join(", "),
+    }
 }
 
 /// What [`Error::NoSuchModel`] says of a tokenizer.
@@ -205,7 +225,10 @@ impl Error {
             Self::NoSuchModel { .. } => Some(
                 "fetch it, and pass its path or put it into the folder that KINVERT_MODELS names".into(),
             ),
-            Self::NoSuchDevice { .. } => Some("pass --device cpu, or a build with the backend you need".into()),
+            Self::NoSuchDevice { .. } => Some(
+                "`kinvert devices` tells what this build can compute on here; other builds have other backends".into(),
+            ),
+            Self::NoSuchPrecision { .. } => Some("pass --dtype auto for the best that the device has".into()),
         }
     }
 

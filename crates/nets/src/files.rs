@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
-use crate::published::ModelName;
 use crate::original::{self, Part};
+use crate::published::ModelName;
 use crate::weights::Weights;
 
 /// The largest configuration or vocabulary that is read. The largest published ones have a few megabytes.

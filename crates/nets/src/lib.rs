@@ -33,7 +33,7 @@ pub use clip::{
     CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, ImagePreprocessor,
 };
 pub use cotracker::{CoTracker3, CoTracker3Config};
-pub use device::{Device, OnDevice};
+pub use device::{Device, DeviceInfo, DeviceKind, DeviceMemory, OnDevice};
 pub use error::{Error, KeyFaults};
 pub use files::{EmbeddedFiles, ModelFiles};
 pub use inception::{InceptionResize, InceptionV3};

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, FloatDType, Tensor, TensorData, backend::Backend, bf16, f16};
+use burn::tensor::{DType, Element, FloatDType, Tensor, TensorData, backend::Backend, bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
@@ -402,38 +402,62 @@ pub fn shard_names(files: &ModelFiles, index: &str, extension: &str) -> Result<V
 impl Stored {
     /// The values as f32, or why they cannot be used.
     fn decode(&self) -> Result<Vec<f32>, String> {
-        let bytes = &self.file[self.range.clone()];
-        let values: Vec<f32> = match self.dtype {
-            Dtype::F32 => bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| f32::from_le_bytes(*b))
-                .collect(),
-            Dtype::F16 => bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| f16::from_le_bytes(*b).to_f32())
-                .collect(),
-            Dtype::BF16 => bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| bf16::from_le_bytes(*b).to_f32())
-                .collect(),
-            Dtype::F64 => bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| f64::from_le_bytes(*b) as f32)
-                .collect(),
+        self.in_rows(self.floats()?)
+    }
+
+    /// The values in a number format, as a tensor of `shape`, for which rows and columns may have to be exchanged; or
+    /// why they cannot be used. A file that has the format already is not converted on the way.
+    fn decode_as(
+        &self,
+        precision: Precision,
+        shape: Vec<usize>,
+        transposed: bool,
+    ) -> Result<TensorData, String> {
+        let in_format = |reason: String| format!("{reason} in {precision}");
+        Ok(match (precision, self.dtype) {
+            (Precision::F32, _) => self.laid_out(self.decode()?, shape, transposed),
+            (Precision::F16, Dtype::F16) => {
+                let values = self.in_rows(self.numbers(f16::from_le_bytes))?;
+                self.laid_out(values, shape, transposed)
+            }
+            (Precision::BF16, Dtype::BF16) => {
+                let values = self.in_rows(self.numbers(bf16::from_le_bytes))?;
+                self.laid_out(values, shape, transposed)
+            }
+            (Precision::F16, _) => {
+                let values = narrowed(&self.decode()?, f16::from_f32).map_err(in_format)?;
+                self.laid_out(values, shape, transposed)
+            }
+            (Precision::BF16, _) => {
+                let values = narrowed(&self.decode()?, bf16::from_f32).map_err(in_format)?;
+                self.laid_out(values, shape, transposed)
+            }
+        })
+    }
+
+    /// The values as they lie in the file, converted to f32.
+    fn floats(&self) -> Result<Vec<f32>, String> {
+        Ok(match self.dtype {
+            Dtype::F32 => self.numbers(f32::from_le_bytes),
+            Dtype::F16 => self.numbers(|bytes| f16::from_le_bytes(bytes).to_f32()),
+            Dtype::BF16 => self.numbers(|bytes| bf16::from_le_bytes(bytes).to_f32()),
+            Dtype::F64 => self.numbers(|bytes| f64::from_le_bytes(bytes) as f32),
             other => {
                 return Err(format!(
                     "has dtype {other:?}, expected F32, F16, BF16 or F64"
                 ));
             }
-        };
+        })
+    }
+
+    /// The values as they lie in the file.
+    fn numbers<T, const N: usize>(&self, number: impl Fn([u8; N]) -> T) -> Vec<T> {
+        let bytes = self.file[self.range.clone()].as_chunks().0;
+        bytes.iter().map(|bytes| number(*bytes)).collect()
+    }
+
+    /// The values row by row, if all are finite.
+    fn in_rows<T: Float>(&self, values: Vec<T>) -> Result<Vec<T>, String> {
         let values = match &self.strides {
             Some(strides) => in_rows(&values, &self.shape, strides),
             None => values,
@@ -445,6 +469,52 @@ impl Stored {
             )),
             None => Ok(values),
         }
+    }
+
+    /// A tensor of `shape` from values row by row.
+    fn laid_out<T: Float>(
+        &self,
+        values: Vec<T>,
+        shape: Vec<usize>,
+        transposed: bool,
+    ) -> TensorData {
+        match self.shape[..] {
+            [rows, columns] if transposed => {
+                TensorData::new(transpose(&values, rows, columns), shape)
+            }
+            _ => TensorData::new(values, shape),
+        }
+    }
+}
+
+/// A number format of networks.
+trait Float: Element {
+    fn is_finite(self) -> bool;
+}
+
+macro_rules! float {
+    ($($number:ty),*) => {
+        $(
+            impl Float for $number {
+                fn is_finite(self) -> bool {
+                    <$number>::is_finite(self)
+                }
+            }
+        )*
+    };
+}
+
+float!(f32, f16, bf16);
+
+/// Finite values in a narrower format, or the first that is too large for it.
+fn narrowed<T: Float>(values: &[f32], number: impl Fn(f32) -> T) -> Result<Vec<T>, String> {
+    let narrowed: Vec<T> = values.iter().map(|value| number(*value)).collect();
+    match narrowed.iter().position(|value| !value.is_finite()) {
+        Some(at) => Err(format!(
+            "holds {} at element {at}, which is too large",
+            values[at]
+        )),
+        None => Ok(narrowed),
     }
 }
 
@@ -499,12 +569,8 @@ impl Filler<'_> {
         if !self.weights.values_are_read {
             return None;
         }
-        match stored.decode() {
-            Ok(values) if transposed => Some(TensorData::new(
-                transpose(&values, in_file[0], in_file[1]),
-                expected,
-            )),
-            Ok(values) => Some(TensorData::new(values, expected)),
+        match stored.decode_as(self.precision, expected, transposed) {
+            Ok(data) => Some(data),
             Err(reason) => {
                 self.faults.unusable.push((key, reason));
                 None
@@ -514,7 +580,7 @@ impl Filler<'_> {
 }
 
 /// The values of a tensor row by row, from values whose neighbours along each axis lie `strides` apart.
-fn in_rows(values: &[f32], shape: &[usize], strides: &[usize]) -> Vec<f32> {
+fn in_rows<T: Copy>(values: &[T], shape: &[usize], strides: &[usize]) -> Vec<T> {
     let mut places = vec![0];
     for (size, stride) in shape.iter().zip(strides) {
         let along_axis = |start: &usize| {
@@ -527,10 +593,19 @@ fn in_rows(values: &[f32], shape: &[usize], strides: &[usize]) -> Vec<f32> {
 }
 
 /// `[rows, columns]` to `[columns, rows]`, row-major.
-fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    let mut out = Vec::with_capacity(values.len());
-    for column in 0..columns {
-        out.extend((0..rows).map(|row| values[row * columns + column]));
+fn transpose<T: Copy + Default>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
+    /// Sides of a tile that is read and written at once, so that every line of the cache is used whole.
+    const TILE: usize = 32;
+
+    let mut out = vec![T::default(); values.len()];
+    for first_row in (0..rows).step_by(TILE) {
+        for first_column in (0..columns).step_by(TILE) {
+            for column in first_column..columns.min(first_column + TILE) {
+                for row in first_row..rows.min(first_row + TILE) {
+                    out[column * rows + row] = values[row * columns + column];
+                }
+            }
+        }
     }
     out
 }
@@ -550,7 +625,7 @@ impl<B: Backend> ModuleMapper<B> for Filler<'_> {
             Some(data) => {
                 let id = param.id;
                 let dtype = DType::from(self.precision.dtype());
-                let tensor = Tensor::from_data(data.convert_dtype(dtype), (&device, dtype));
+                let tensor = Tensor::from_data(data, (&device, dtype));
                 param.transform_for_load(tensor, id)
             }
             None => param,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kinvert::{Device, LoadOptions, ModelFiles, MotionModel, load_model};
+use kinvert::{Device, LoadOptions, ModelFiles, MotionModel, Precision, load_model};
 use kinvert_nets::{ModelKind, ModelName};
 
 use crate::error::Error;
@@ -13,14 +13,16 @@ pub const BUILT_IN_MODEL: &str = "sprites";
 /// Models on one device. They belong to one thread.
 pub(crate) struct Models {
     device: Device,
+    options: LoadOptions,
     loaded: HashMap<String, Box<dyn MotionModel>>,
 }
 
 impl Models {
     /// None yet.
-    pub(crate) fn new(device: Device) -> Self {
+    pub(crate) fn new(device: Device, precision: Precision) -> Self {
         Self {
             device,
+            options: LoadOptions { precision },
             loaded: HashMap::new(),
         }
     }
@@ -36,7 +38,7 @@ impl Models {
                     ModelFiles::find(name, ModelKind::Pipeline).map_err(kinvert::Error::from)?
                 }
             };
-            let model = load_model(&files.into(), &LoadOptions::default(), self.device)?;
+            let model = load_model(&files.into(), &self.options, self.device)?;
             self.loaded.insert(name.into(), model);
         }
         match self.loaded.get(name) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
 
-use kinvert::Device;
+use kinvert::{Device, Precision};
 use kinvert_base::Progress;
 use kinvert_metrics::evaluate::Evaluator;
 use serde::Serialize;
@@ -40,6 +40,8 @@ pub type MakeEvaluator<'a> = dyn Fn() -> Result<Evaluator, Error> + Sync + 'a;
 pub struct RunOptions<'a> {
     /// Where networks compute.
     pub device: Device,
+    /// Number format of the base models.
+    pub precision: Precision,
     /// Cells at a time, each on a thread with a model of its own; see [`default_jobs`].
     pub jobs: NonZeroUsize,
     /// Networks of the measures.
@@ -70,6 +72,14 @@ pub fn default_jobs(device: Device) -> NonZeroUsize {
     NonZeroUsize::new(jobs).unwrap_or(NonZeroUsize::MIN)
 }
 
+/// The device, and the number format unless it is the usual one: what results of both must not be mixed for.
+fn where_computed(options: &RunOptions<'_>) -> String {
+    match options.precision {
+        Precision::F32 => options.device.to_string(),
+        precision => format!("{} in {precision}", options.device),
+    }
+}
+
 /// Runs what is left of a study. Several processes may run the same folder at once, and a process that was stopped,
 /// however it was, can be started again: nothing that is done is done again.
 ///
@@ -87,13 +97,13 @@ pub fn run(
     let began = Instant::now();
     let study = folder.study()?;
     let evaluator = (options.evaluator)()?;
-    let mut models = Models::new(options.device);
+    let mut models = Models::new(options.device, options.precision);
     let matrix = Matrix::of(&study, folder, &mut models, &evaluator, progress)?;
     let model = models.get(study.model.as_deref().unwrap_or(BUILT_IN_MODEL))?;
     let stamp = RunStamp {
         kinvert_version: env!("CARGO_PKG_VERSION").into(),
         model: model.id().clone(),
-        device: options.device.to_string(),
+        device: where_computed(options),
         measures: evaluator.identity()?,
         begun_unix_s: SystemTime::UNIX_EPOCH
             .elapsed()

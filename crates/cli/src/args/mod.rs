@@ -13,7 +13,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 use kinvert::{
     ClipOptions, Contribution, Debias, Device, EmbeddingShape, FrameRate, GenerationSettings,
-    InitialNoise, Integration, InversionSettings, MotionKind, Objective, SamplerKind,
+    InitialNoise, Integration, InversionSettings, MotionKind, Objective, Precision, SamplerKind,
     SiteSelection, TimestepRange,
 };
 use kinvert_sprites::{Background, Colour, Motion as SpriteMotion, Shape};
@@ -58,9 +58,13 @@ pub struct GlobalArgs {
     pub model: Option<PathBuf>,
     #[command(flatten)]
     pub parts: ModelPartArgs,
-    /// Device to compute on; an unknown one lists what there is
+    /// Device to compute on, or auto: a GPU if there is one, else the CPU; `kinvert devices` lists them
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
     pub device: Device,
+    /// Number format of the base model's weights, in which it computes: f32, f16, bf16, or auto, which is f32 on the
+    /// CPU and bf16 or f16 on GPUs that have it
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "auto")]
+    pub dtype: Dtype,
     /// Print the result as JSON on stdout
     #[arg(long, global = true)]
     pub json: bool,
@@ -89,11 +93,30 @@ pub struct ModelPartArgs {
     pub tokenizer: Option<PathBuf>,
 }
 
+/// A number format, or none for the best that the device has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dtype(pub Option<Precision>);
+
+impl FromStr for Dtype {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self(None)),
+            _ => match text.parse() {
+                Ok(precision) => Ok(Self(Some(precision))),
+                Err(_) => Err("expected auto, f32, f16 or bf16".into()),
+            },
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Transfer(TransferArgs),
     Invert(InvertArgs),
     Generate(GenerateArgs),
+    Devices(DevicesArgs),
     Evaluate(evaluate::EvaluateArgs),
     Export(ExportArgs),
     Import(ImportArgs),
@@ -143,7 +166,7 @@ Examples:
   kinvert transfer clip.mp4 --prompt \"a robot\" --model cerspense/zeroscope_v2_576w --steps 350
 
 With --json, stdout carries the contents of run.json: format_version, kinvert_version, platform, device,
-model {name, sha256}, lora {name, sha256} (with --lora), input {path, sha256, container, …, used_times_s, used_size, used_fps, used_sha256}, caption,
+dtype, model {name, sha256}, lora {name, sha256} (with --lora), input {path, sha256, container, …, used_times_s, used_size, used_fps, used_sha256}, caption,
 inversion {…}, losses, prompts, seeds, generation {…}, results [{prompt, seed, files, frames, size, fps, sha256,
 wall_s}], files {…}, notes, timings {stages [{stage, wall_s}], total_s}.";
 
@@ -170,7 +193,7 @@ Examples:
   kinvert invert frames/ --sites down:1280,up:1280 --timesteps 0-999 -o x.motion.safetensors
 
 With --json, stdout carries {path, metadata {format_version, kinvert_version, model, frames, size, fps, caption,
-reference_sha256, settings, losses, lora_losses (of debiased-hybrid), grids}, input {…}}.";
+reference_sha256, settings, losses, lora_losses (of debiased-hybrid), grids}, input {…}, device, dtype}.";
 
 /// Generate clips for prompts, moving as a motion file says.
 ///
@@ -217,7 +240,7 @@ Examples:
   kinvert generate --motion pan.motion.safetensors --kind camera --prompt \"a castle\" --seeds 0..4 -o castles/
   kinvert generate --prompt \"a blue ring on a navy background\" -o ring.gif
 
-With --json, stdout carries {format_version, kinvert_version, platform, device, model, lora {name, sha256} (with
+With --json, stdout carries {format_version, kinvert_version, platform, device, dtype, model, lora {name, sha256} (with
 --lora), motion (metadata of the motion or null), prompts, seeds, generation {…}, results [{prompt, seed, files, frames, size, fps, sha256,
 wall_s}], notes, timings}.";
 
@@ -289,6 +312,21 @@ Examples:
 With --json, stdout carries {kind, path} and for kind `motion`: bytes, metadata, sites [{site, grid, query_key,
 values}] (shapes), inverted_latents and preview (shapes or null), lora {sha256, layers} (null if none was kept); for `clip`: container, codec, width, height, frames,
 fps, duration_s, rotation_degrees, variable_frame_rate; for `model`: what `kinvert models --json` lists.";
+
+/// List what this build can compute on here.
+///
+/// A build has the CPU and the GPU backends that it was compiled with; listed is what this machine has of them.
+#[derive(Debug, Args)]
+#[command(after_help = DEVICES_EXAMPLES)]
+pub struct DevicesArgs {}
+
+const DEVICES_EXAMPLES: &str = "\
+Examples:
+  kinvert devices
+  kinvert devices --json
+
+With --json, stdout carries a list of {device (what --device takes), name, kind (cpu, gpu, or software: a CPU behind a
+GPU's interface), memory {total_bytes, free_bytes} (null where it cannot be asked for), dtypes}.";
 
 /// The world that the built-in model knows.
 #[derive(Debug, Args)]

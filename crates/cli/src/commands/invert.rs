@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use kinvert::MotionMetadata;
 use kinvert::transfer::{InputRecord, PreparedClip, learn_motion, prepare_clip};
+use kinvert::{MotionMetadata, Precision};
 use serde::Serialize;
 
 use super::size_text;
@@ -18,6 +18,8 @@ struct Report<'a> {
     path: String,
     metadata: &'a MotionMetadata,
     input: InputRecord,
+    device: String,
+    dtype: Precision,
 }
 
 pub fn run(args: InvertArgs, session: &mut Session) -> anyhow::Result<()> {
@@ -70,6 +72,8 @@ pub fn run(args: InvertArgs, session: &mut Session) -> anyhow::Result<()> {
             path: output.display().to_string(),
             metadata,
             input,
+            device: session.device().to_string(),
+            dtype: model.precision(),
         },
     )
 }

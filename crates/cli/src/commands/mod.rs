@@ -1,5 +1,6 @@
 //! One file per command: resolve arguments, call the library, print the result.
 
+pub mod devices;
 pub mod evaluate;
 pub mod export;
 pub mod generate;

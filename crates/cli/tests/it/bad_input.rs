@@ -224,7 +224,15 @@ fn wrong_usage_ends_with_two() {
     for (line, expected) in [
         (
             format!("{learn} --device tpu"),
-            "there is no device `tpu`; this build has auto, cpu",
+            "there is no device `tpu`; there is cpu",
+        ),
+        (
+            format!("{learn} --device cuda:7"),
+            "there is no device `cuda:7`; there is cpu",
+        ),
+        (
+            format!("{learn} --dtype f64"),
+            "expected auto, f32, f16 or bf16",
         ),
         (
             format!("{learn} --size 64"),

@@ -4,6 +4,7 @@
 
 mod animate_diff;
 mod bad_input;
+mod devices;
 mod evaluate;
 mod generate;
 mod inspect;

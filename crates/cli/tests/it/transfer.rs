@@ -54,6 +54,7 @@ fn transfer_writes_every_named_file_and_a_full_record() {
     assert_eq!(run["format_version"], 1);
     assert_eq!(run["kinvert_version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(run["device"], "cpu");
+    assert_eq!(run["dtype"], "f32");
     assert_eq!(run["model"]["sha256"], motion.metadata.model.sha256);
     assert_eq!(run["input"]["path"], clip);
     assert_eq!(run["input"]["sha256"].as_str().unwrap().len(), 64);

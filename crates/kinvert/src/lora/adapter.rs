@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use kinvert_diffusion::NoiseSource;
 use kinvert_nets::LinearAdapter;
+use kinvert_nets::kernels::NetBackend;
 use kinvert_nets::layers::apply::cast_like;
 
 use super::{LowRank, SpatialLora};
@@ -43,7 +44,7 @@ pub struct Dropout {
 const DROPOUT: &str = "inversion.lora.dropout.";
 
 impl Dropout {
-    fn apply<B: Backend>(&self, path: &str, input: Tensor<B, 2>) -> Tensor<B, 2> {
+    fn apply<B: NetBackend>(&self, path: &str, input: Tensor<B, 2>) -> Tensor<B, 2> {
         if self.rate == 0.0 {
             return input;
         }
@@ -74,7 +75,7 @@ impl<B: Backend> LoraAdapter<B> {
     }
 }
 
-impl<B: Backend> LinearAdapter<B> for LoraAdapter<B> {
+impl<B: NetBackend> LinearAdapter<B> for LoraAdapter<B> {
     fn adapt(&self, path: &str, input: Tensor<B, 3>, output: Tensor<B, 3>) -> Tensor<B, 3> {
         let Some(layer) = self.layers.get(path) else {
             return output;

@@ -7,5 +7,6 @@ mod axes;
 mod import;
 mod lora;
 mod official_motion;
+mod precision;
 mod sprites;
 mod support;

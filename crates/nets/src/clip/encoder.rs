@@ -1,15 +1,22 @@
 //! The transformer that both towers of CLIP are made of.
 //!
+//! Norms, attention and activations are computed in f32 whatever the weights' type; there are few tokens, so that
+//! costs nothing.
+//!
 //! Keys: `encoder.layers.N.{layer_norm1,self_attn.{q,k,v,out}_proj,layer_norm2,mlp.{fc1,fc2}}`.
 
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
+use burn::tensor::FloatDType;
 use burn::tensor::activation::{gelu, sigmoid};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 
 use super::Section;
 use crate::Error;
+use crate::kernels::NetBackend;
+use crate::kernels::elementwise::{add, cast};
+use crate::layers::apply::{cast_like, layer_norm_with, linear};
 
 /// The non-linearity of the feed-forward layers, `hidden_act` in `config.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +28,13 @@ pub enum Activation {
 }
 
 impl Activation {
-    fn forward<B: Backend>(self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        match self {
-            Self::QuickGelu => x.clone() * sigmoid(x * 1.702),
-            Self::Gelu => gelu(x),
-        }
+    fn forward<B: NetBackend>(self, x: Tensor<B, 3>) -> Tensor<B, 3> {
+        let wide = cast(x.clone(), FloatDType::F32);
+        let activated = match self {
+            Self::QuickGelu => wide.clone() * sigmoid(wide * 1.702),
+            Self::Gelu => gelu(wide),
+        };
+        cast_like(activated, &x)
     }
 }
 
@@ -41,7 +50,7 @@ pub(super) struct EncoderFields<'a> {
 
 impl EncoderFields<'_> {
     /// Builds the encoder. Weights are drawn when first read, so one that is about to be loaded costs nothing.
-    pub(super) fn init<B: Backend>(
+    pub(super) fn init<B: NetBackend>(
         &self,
         section: Section<'_>,
         device: &B::Device,
@@ -71,7 +80,7 @@ impl EncoderFields<'_> {
         })
     }
 
-    fn init_layer<B: Backend>(
+    fn init_layer<B: NetBackend>(
         &self,
         activation: Activation,
         device: &B::Device,
@@ -88,6 +97,7 @@ impl EncoderFields<'_> {
                 num_heads: self.num_attention_heads,
             },
             layer_norm2: self.init_norm(device),
+            layer_norm_eps: self.layer_norm_eps,
             mlp: CLIPMlp {
                 fc1: linear(hidden, intermediate),
                 fc2: linear(intermediate, hidden),
@@ -110,7 +120,7 @@ pub struct CLIPEncoder<B: Backend> {
     layers: Vec<CLIPEncoderLayer<B>>,
 }
 
-impl<B: Backend> CLIPEncoder<B> {
+impl<B: NetBackend> CLIPEncoder<B> {
     /// Runs the layers on `[batch, tokens, channels]`. `observe` sees the input as number 0 and the output of
     /// layer `i` as number `i + 1`.
     pub(super) fn forward(
@@ -134,14 +144,16 @@ struct CLIPEncoderLayer<B: Backend> {
     self_attn: CLIPAttention<B>,
     layer_norm2: LayerNorm<B>,
     mlp: CLIPMlp<B>,
+    layer_norm_eps: f64,
 }
 
-impl<B: Backend> CLIPEncoderLayer<B> {
+impl<B: NetBackend> CLIPEncoderLayer<B> {
     fn forward(&self, hidden_states: Tensor<B, 3>, is_causal: bool) -> Tensor<B, 3> {
-        let normed = self.layer_norm1.forward(hidden_states.clone());
-        let hidden_states = hidden_states + self.self_attn.forward(normed, is_causal);
-        let normed = self.layer_norm2.forward(hidden_states.clone());
-        hidden_states + self.mlp.forward(normed)
+        let norm = |layer, input| layer_norm_with(layer, self.layer_norm_eps, input);
+        let normed = norm(&self.layer_norm1, hidden_states.clone());
+        let hidden_states = add(hidden_states, self.self_attn.forward(normed, is_causal));
+        let normed = norm(&self.layer_norm2, hidden_states.clone());
+        add(hidden_states, self.mlp.forward(normed))
     }
 }
 
@@ -154,29 +166,28 @@ struct CLIPAttention<B: Backend> {
     num_heads: usize,
 }
 
-impl<B: Backend> CLIPAttention<B> {
+impl<B: NetBackend> CLIPAttention<B> {
     fn forward(&self, hidden_states: Tensor<B, 3>, is_causal: bool) -> Tensor<B, 3> {
         let [batch, tokens, channels] = hidden_states.dims();
-        // The reference scales the queries, not the scores: one rounding less in half precision.
+        // The reference scales the queries, not the scores.
         let scale = ((channels / self.num_heads) as f64).powf(-0.5);
-        let query = self.q_proj.forward(hidden_states.clone()) * scale;
-        let key = self.k_proj.forward(hidden_states.clone());
-        let value = self.v_proj.forward(hidden_states);
+        let [query, key, value] = [&self.q_proj, &self.k_proj, &self.v_proj]
+            .map(|layer| cast(linear(layer, hidden_states.clone()), FloatDType::F32));
         let options = AttentionModuleOptions {
             scale: Some(1.0),
             softcap: None,
             is_causal,
         };
         let attended = attention(
-            self.split_heads(query), // [B, h, S, D]
+            self.split_heads(query * scale), // [B, h, S, D]
             self.split_heads(key),
             self.split_heads(value),
             None,
             None,
             options,
         );
-        self.out_proj
-            .forward(attended.swap_dims(1, 2).reshape([batch, tokens, channels]))
+        let merged = attended.swap_dims(1, 2).reshape([batch, tokens, channels]);
+        linear(&self.out_proj, cast_like(merged, &hidden_states))
     }
 
     /// `[B, S, C]` to `[B, h, S, D]`.
@@ -194,9 +205,9 @@ struct CLIPMlp<B: Backend> {
     activation: Activation,
 }
 
-impl<B: Backend> CLIPMlp<B> {
+impl<B: NetBackend> CLIPMlp<B> {
     fn forward(&self, hidden_states: Tensor<B, 3>) -> Tensor<B, 3> {
-        let expanded = self.fc1.forward(hidden_states); // [B, S, intermediate]
-        self.fc2.forward(self.activation.forward(expanded))
+        let expanded = linear(&self.fc1, hidden_states); // [B, S, intermediate]
+        linear(&self.fc2, self.activation.forward(expanded))
     }
 }

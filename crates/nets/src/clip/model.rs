@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::text::{CLIPTextConfig, CLIPTextOutput, CLIPTextTransformer};
 use super::vision::{CLIPVisionConfig, CLIPVisionOutput, CLIPVisionTransformer};
 use super::{Section, is_position_ids};
+use crate::kernels::NetBackend;
 use crate::weights::OpenWeights;
 use crate::{Error, ModelFiles, Weights};
 
@@ -44,7 +45,11 @@ impl CLIPConfig {
     ///
     /// # Errors
     /// [`Error::Config`] for a field with a value that is not supported.
-    pub fn init<B: Backend>(&self, path: &str, device: &B::Device) -> Result<CLIPModel<B>, Error> {
+    pub fn init<B: NetBackend>(
+        &self,
+        path: &str,
+        device: &B::Device,
+    ) -> Result<CLIPModel<B>, Error> {
         let section = |name| Section { path, name };
         section("").expect_size("projection_dim", self.projection_dim, 1 << 14)?;
         let projection = |from| {
@@ -78,7 +83,7 @@ pub struct CLIPModel<B: Backend> {
     logit_scale: f32,
 }
 
-impl<B: Backend> CLIPModel<B> {
+impl<B: NetBackend> CLIPModel<B> {
     /// Reads `config.json` and the weights ([`crate::weight_files`] of `model`) from a folder.
     ///
     /// # Errors

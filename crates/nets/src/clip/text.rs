@@ -6,12 +6,16 @@
 
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm};
 use burn::prelude::*;
+use burn::tensor::FloatDType;
 use serde::Deserialize;
 
 use super::encoder::{CLIPEncoder, EncoderFields};
 use super::{Section, is_position_ids};
+use crate::kernels::NetBackend;
+use crate::kernels::elementwise::{add, cast};
+use crate::layers::apply::layer_norm_with;
 use crate::weights::OpenWeights;
-use crate::{Error, ModelFiles, Weights, expected_tensors};
+use crate::{Error, ModelFiles, Precision, Weights, expected_tensors};
 
 /// The `eos_token_id` of configurations written before transformers 4.31. It names no end token; the sentence's
 /// state is then taken at the first occurrence of the highest id, which is the end token in OpenAI's vocabulary.
@@ -64,7 +68,7 @@ impl CLIPTextConfig {
     ///
     /// # Errors
     /// [`Error::Config`] for a field with a value that is not supported.
-    pub fn init<B: Backend>(
+    pub fn init<B: NetBackend>(
         &self,
         path: &str,
         device: &B::Device,
@@ -75,7 +79,7 @@ impl CLIPTextConfig {
         })
     }
 
-    pub(super) fn init_transformer<B: Backend>(
+    pub(super) fn init_transformer<B: NetBackend>(
         &self,
         section: Section<'_>,
         device: &B::Device,
@@ -111,7 +115,7 @@ pub struct CLIPTextModel<B: Backend> {
     text_model: CLIPTextTransformer<B>,
 }
 
-/// What the text tower makes of token ids.
+/// What the text tower makes of token ids: f32, whatever the number format of the weights.
 #[derive(Clone, Debug)]
 pub struct CLIPTextOutput<B: Backend> {
     /// State of every token after the final layer norm, `[batch, tokens, hidden_size]`: what diffusion networks
@@ -121,14 +125,18 @@ pub struct CLIPTextOutput<B: Backend> {
     pub pooler_output: Tensor<B, 2>,
 }
 
-impl<B: Backend> CLIPTextModel<B> {
+impl<B: NetBackend> CLIPTextModel<B> {
     /// Reads `config.json` and `model.safetensors` (or its shards) from the `text_encoder` folder of a model.
     ///
     /// # Errors
     /// If a file is missing or damaged, the configuration asks for something that is not supported, or the
     /// weights do not fit it.
-    pub fn load(files: &ModelFiles, device: &B::Device) -> Result<Self, Error> {
-        Self::filled(files, device, Weights::open)
+    pub fn load(
+        files: &ModelFiles,
+        device: &B::Device,
+        precision: Precision,
+    ) -> Result<Self, Error> {
+        Self::filled(files, device, precision, Weights::open)
     }
 
     /// Checks that the weights of a `text_encoder` folder fit the network by name and shape, without reading their
@@ -137,18 +145,23 @@ impl<B: Backend> CLIPTextModel<B> {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn check(files: &ModelFiles, device: &B::Device) -> Result<(), Error> {
-        Self::filled(files, device, Weights::open_shapes).map(drop)
+        Self::filled(files, device, Precision::F32, Weights::open_shapes).map(drop)
     }
 
-    fn filled(files: &ModelFiles, device: &B::Device, open: OpenWeights) -> Result<Self, Error> {
+    fn filled(
+        files: &ModelFiles,
+        device: &B::Device,
+        precision: Precision,
+        open: OpenWeights,
+    ) -> Result<Self, Error> {
         let config: CLIPTextConfig = files.json("config.json")?;
         let network: Self = config.init(&files.label("config.json"), device)?;
         let weights = open(files, "model")?.without(is_position_ids);
         let has_prefix = weights.names().any(|name| name.starts_with("text_model."));
         if has_prefix {
-            weights.fill(network, &[])
+            weights.fill_as(precision, network, &[])
         } else {
-            let text_model = weights.fill(network.text_model, &[])?;
+            let text_model = weights.fill_as(precision, network.text_model, &[])?;
             Ok(Self { text_model })
         }
     }
@@ -202,7 +215,7 @@ struct CLIPTextEmbeddings<B: Backend> {
     position_embedding: Embedding<B>,
 }
 
-impl<B: Backend> CLIPTextTransformer<B> {
+impl<B: NetBackend> CLIPTextTransformer<B> {
     pub(super) fn forward(
         &self,
         input_ids: Tensor<B, 2, Int>,
@@ -215,10 +228,14 @@ impl<B: Backend> CLIPTextTransformer<B> {
             "{tokens} tokens given to a text encoder of {positions} positions"
         );
         let position_embeds = self.embeddings.position_embedding.weight.val();
-        let hidden_states = self.embeddings.token_embedding.forward(input_ids.clone())
-            + position_embeds.narrow(0, 0, tokens).unsqueeze(); // [B, S, C]
+        let hidden_states = add(
+            self.embeddings.token_embedding.forward(input_ids.clone()),
+            position_embeds.narrow(0, 0, tokens).unsqueeze(),
+        ); // [B, S, C]
         let hidden_states = self.encoder.forward(hidden_states, true, observe);
-        let last_hidden_state = self.final_layer_norm.forward(hidden_states);
+        let epsilon = self.config.layer_norm_eps;
+        let normed = layer_norm_with(&self.final_layer_norm, epsilon, hidden_states);
+        let last_hidden_state = cast(normed, FloatDType::F32);
 
         let hidden_size = self.config.hidden_size;
         let end = self

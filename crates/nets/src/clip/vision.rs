@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::Section;
 use super::encoder::{CLIPEncoder, EncoderFields};
 use crate::Error;
+use crate::kernels::NetBackend;
 
 /// Sizes of the image tower, as in the `vision_config` of `config.json`; a field that is absent there has the
 /// default of the transformers library.
@@ -55,7 +56,7 @@ impl Default for CLIPVisionConfig {
 }
 
 impl CLIPVisionConfig {
-    pub(super) fn init_transformer<B: Backend>(
+    pub(super) fn init_transformer<B: NetBackend>(
         &self,
         section: Section<'_>,
         device: &B::Device,
@@ -122,7 +123,7 @@ struct CLIPVisionEmbeddings<B: Backend> {
     position_embedding: Embedding<B>,
 }
 
-impl<B: Backend> CLIPVisionTransformer<B> {
+impl<B: NetBackend> CLIPVisionTransformer<B> {
     pub(super) fn forward(&self, pixel_values: Tensor<B, 4>) -> CLIPVisionOutput<B> {
         let [batch, channels, height, width] = pixel_values.dims();
         let size = self.config.image_size;

@@ -4,7 +4,7 @@
 //! layers write and read them, `[batch, tokens, heads * head channels]`: heads are found by stride and nothing
 //! is transposed. What is kept for the gradient are the three inputs; scores are computed again, as in
 //! *FlashAttention* (arXiv:2205.14135), because the matrices of all heads together are by far the largest
-//! tensors of a network.
+//! tensors of a network. The softmax is taken in f32 whatever the type of the tensors.
 
 use burn::backend::Autodiff;
 use burn::backend::autodiff::NodeId;
@@ -17,6 +17,12 @@ use burn::tensor::TensorPrimitive;
 use burn::tensor::activation::softmax;
 use burn::tensor::module::attention;
 use burn::tensor::ops::{AttentionModuleOptions, FloatTensor};
+
+use super::elementwise::plain;
+use crate::precision::Precision;
+
+/// Scores that the plain form holds at once, unless a single batch entry has more: 256 MiB of f32.
+const MOST_SCORES: usize = 1 << 26;
 
 /// Attends from every query to all keys: `softmax(query keyᵀ / √head channels) value` for each head.
 ///
@@ -78,9 +84,23 @@ pub(super) fn plain_attention<B: Backend>(
     heads: usize,
 ) -> FloatTensor<B> {
     let [query, key, value] = [query, key, value].map(|x| split_heads::<B>(x, heads));
-    let options = AttentionModuleOptions::default();
-    let mixed = attention(query, key, value, None, None, options); // [B, h, S, D]
-    merge_heads(mixed)
+    if Precision::of(query.dtype()) == Precision::F32 {
+        let options = AttentionModuleOptions::default();
+        return merge_heads(attention(query, key, value, None, None, options));
+    }
+    // The engine's own attention may take the softmax in 16 bits. Scores in f32 are large, so they are those of a few
+    // batch entries at a time.
+    let per_slice = batches_per_slice(&query, &key);
+    let slices = slices(query, per_slice)
+        .into_iter()
+        .zip(slices(key, per_slice))
+        .zip(slices(value, per_slice));
+    let mixed = slices.map(|((query, key), value)| {
+        let scale = (query.dims()[3] as f64).powf(-0.5);
+        let weights = attention_weights(query * scale, key); // [B, h, S, T]
+        weights.cast(value.dtype()).matmul(value)
+    });
+    merge_heads(Tensor::cat(mixed.collect(), 0))
 }
 
 /// The gradients of attention in plain tensor operations.
@@ -88,24 +108,70 @@ pub(super) fn plain_attention_backward<B: Backend>(
     inputs: [FloatTensor<B>; 3],
     output_grad: FloatTensor<B>,
     heads: usize,
-    [wants_query, wants_key, wants_value]: [bool; 3],
+    wanted: [bool; 3],
 ) -> [Option<FloatTensor<B>>; 3] {
     let [query, key, value] = inputs.map(|x| split_heads::<B>(x, heads));
     let output_grad = split_heads::<B>(output_grad, heads); // [B, h, S, D]
+    let per_slice = batches_per_slice(&query, &key);
+    let mut parts: [Vec<Tensor<B, 4>>; 3] = Default::default();
+    let inputs = slices(query, per_slice)
+        .into_iter()
+        .zip(slices(key, per_slice))
+        .zip(slices(value, per_slice))
+        .zip(slices(output_grad, per_slice));
+    for (((query, key), value), output_grad) in inputs {
+        let found = slice_backward([query, key, value], output_grad, wanted);
+        for (parts, found) in parts.iter_mut().zip(found) {
+            parts.extend(found);
+        }
+    }
+    parts.map(|parts| (!parts.is_empty()).then(|| merge_heads(Tensor::cat(parts, 0))))
+}
+
+/// The gradients of some batch entries, `[B, h, S, D]`.
+fn slice_backward<B: Backend>(
+    [query, key, value]: [Tensor<B, 4>; 3],
+    output_grad: Tensor<B, 4>,
+    [wants_query, wants_key, wants_value]: [bool; 3],
+) -> [Option<Tensor<B, 4>>; 3] {
+    let dtype = query.dtype();
     let scale = (query.dims()[3] as f64).powf(-0.5);
     let query = query * scale;
-    let weights = softmax(query.clone().matmul(key.clone().transpose()), 3); // [B, h, S, T]
+    let weights = attention_weights(query.clone(), key.clone()); // [B, h, S, T], f32 or wider
 
-    let value_grad = wants_value.then(|| weights.clone().transpose().matmul(output_grad.clone()));
+    let value_grad = wants_value.then(|| {
+        let weights = weights.clone().cast(dtype);
+        weights.transpose().matmul(output_grad.clone())
+    });
     if !wants_query && !wants_key {
-        return [None, None, value_grad.map(merge_heads)];
+        return [None, None, value_grad];
     }
-    let weights_grad = output_grad.matmul(value.transpose());
+    let weights_grad = plain::widened(output_grad.matmul(value.transpose()));
     let mean_grad = (weights.clone() * weights_grad.clone()).sum_dim(3);
-    let scores_grad = weights * (weights_grad - mean_grad); // [B, h, S, T]
+    let scores_grad = (weights * (weights_grad - mean_grad)).cast(dtype); // [B, h, S, T]
     let key_grad = wants_key.then(|| scores_grad.clone().transpose().matmul(query));
     let query_grad = wants_query.then(|| scores_grad.matmul(key) * scale);
-    [query_grad, key_grad, value_grad].map(|grad| grad.map(merge_heads))
+    [query_grad, key_grad, value_grad]
+}
+
+/// The softmax of products of queries, scaled already, and keys, `[B, h, S, T]`, in f32 or wider.
+fn attention_weights<B: Backend>(query: Tensor<B, 4>, key: Tensor<B, 4>) -> Tensor<B, 4> {
+    softmax(plain::widened(query.matmul(key.transpose())), 3)
+}
+
+/// Batch entries whose scores are held at once, at least one.
+fn batches_per_slice<B: Backend>(query: &Tensor<B, 4>, key: &Tensor<B, 4>) -> usize {
+    let [_, heads, queries, _] = query.dims();
+    let scores = heads * queries * key.dims()[2];
+    (MOST_SCORES / scores.max(1)).max(1)
+}
+
+/// Runs of batch entries.
+fn slices<B: Backend>(x: Tensor<B, 4>, per_slice: usize) -> Vec<Tensor<B, 4>> {
+    match x.dims()[0] <= per_slice {
+        true => vec![x],
+        false => x.split(per_slice, 0),
+    }
 }
 
 /// `[B, S, h * D]` to `[B, h, S, D]`.

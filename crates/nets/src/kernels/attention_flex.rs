@@ -2,8 +2,8 @@
 //!
 //! Work is split into batch entries and blocks of queries; each task holds the scores of one block and one
 //! head. Products are strided over heads, so heads are never copied apart. Blocks and the order of sums do not
-//! depend on the number of threads, so neither do results. Only f32 is computed here; other types take the plain
-//! form.
+//! depend on the number of threads, so neither do results. Floats of 32 bits, and of 16 bits [by way of
+//! them](super::half_flex); other types take the plain form.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -13,6 +13,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{Flex, FlexTensor, Layout};
 
 use super::attention::{AttentionKernels, plain_attention, plain_attention_backward};
+use super::half_flex::{are_f32_or_half, narrowed, widened};
 use super::matrix::{Existing, Matrix, MatrixMut, for_each, multiply};
 use super::simd::{exp, vectorised};
 
@@ -36,9 +37,10 @@ impl AttentionKernels for Flex {
         let Some(sizes) = Sizes::of(&[&query, &key, &value], heads) else {
             return plain_attention::<Flex>(query, key, value, heads);
         };
-        let [query, key, value] = [query, key, value].map(|x| x.to_contiguous());
+        let dtype = query.dtype();
+        let [query, key, value] = [query, key, value].map(|x| widened(x).to_contiguous());
         let output = forward(sizes, query.storage(), key.storage(), value.storage());
-        sizes.tensor(sizes.queries, output)
+        narrowed(sizes.tensor(sizes.queries, output), dtype)
     }
 
     fn attention_tokens_backward(
@@ -51,15 +53,17 @@ impl AttentionKernels for Flex {
         let Some(sizes) = Sizes::of(&[query, key, value, &output_grad], heads) else {
             return plain_attention_backward::<Flex>(inputs, output_grad, heads, wanted);
         };
-        let [query, key, value] = inputs.map(|x| x.to_contiguous());
-        let output_grad = output_grad.to_contiguous();
+        let dtype = query.dtype();
+        let [query, key, value] = inputs.map(|x| widened(x).to_contiguous());
+        let output_grad = widened(output_grad).to_contiguous();
         let operands = Operands {
             query: query.storage(),
             key: key.storage(),
             value: value.storage(),
             output_grad: output_grad.storage(),
         };
-        backward(sizes, operands, wanted)
+        let gradients = backward(sizes, operands, wanted);
+        gradients.map(|gradient| gradient.map(|gradient| narrowed(gradient, dtype)))
     }
 }
 
@@ -74,10 +78,10 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// The sizes of query, key and further tensors, if all are f32 and none is empty.
+    /// The sizes of query, key and further tensors, if all can be computed here and none is empty.
     fn of(tensors: &[&FlexTensor], heads: usize) -> Option<Self> {
-        let fits = |x: &&FlexTensor| x.dtype() == DType::F32 && x.layout().num_elements() > 0;
-        if !tensors.iter().all(fits) {
+        let is_empty = |x: &&FlexTensor| x.layout().num_elements() == 0;
+        if tensors.iter().any(is_empty) || !are_f32_or_half(tensors.iter().copied()) {
             return None;
         }
         let [batch, queries, channels] = tensors[0].layout().shape().dims();

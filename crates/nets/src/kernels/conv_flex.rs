@@ -3,7 +3,8 @@
 //! The patches under the kernel become the columns of a matrix (`im2col`), a tile of output rows at a time:
 //! the columns of a tile stay in the second-level cache, tiles are what threads share, and a tile spans several
 //! small images, so that the weights are not packed for a product of sixteen columns. With a 1×1 kernel the image
-//! is that matrix already. Tiles do not depend on the number of threads, so neither do results. Only f32 is computed here; other types take the library's own form.
+//! is that matrix already. Tiles do not depend on the number of threads, so neither do results. Floats of 32 bits, and of 16
+//! bits [by way of them](super::half_flex); other types take the library's own form.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -13,6 +14,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{Flex, FlexTensor, Layout};
 
 use super::conv::{ConvGeometry, ConvKernels, plain_x_backward};
+use super::half_flex::{are_f32_or_half, narrowed, widened};
 use super::matrix::{Existing, Matrix, MatrixMut, for_each, multiply};
 
 /// Columns of a tile, at most about: with fewer, packing the weights weighs in.
@@ -31,18 +33,17 @@ impl ConvKernels for Flex {
         bias: Option<FlexTensor>,
         geometry: ConvGeometry,
     ) -> FlexTensor {
-        if !all_f32(&[&x, &weight]) || !bias.iter().all(|bias| all_f32(&[bias])) {
+        if !fits(&[&x, &weight]) || !bias.iter().all(|bias| fits(&[bias])) {
             let options = ConvOptions::new(geometry.stride, geometry.padding, [1, 1], 1);
             return Flex::conv2d(x, weight, bias, options);
         }
         let sizes = Sizes::new(dims(&x), dims(&weight), geometry);
-        let [x, weight] = [x, weight].map(|x| x.to_contiguous());
-        let bias = bias.map(|bias| bias.to_contiguous());
+        let dtype = x.dtype();
+        let [x, weight] = [x, weight].map(|x| widened(x).to_contiguous());
+        let bias = bias.map(|bias| widened(bias).to_contiguous());
         let bias = bias.as_ref().map(|bias| bias.storage());
-        tensor(
-            sizes.output_shape(),
-            forward(sizes, x.storage(), weight.storage(), bias),
-        )
+        let values = forward(sizes, x.storage(), weight.storage(), bias);
+        narrowed(tensor(sizes.output_shape(), values), dtype)
     }
 
     fn convolve_x_backward(
@@ -51,11 +52,12 @@ impl ConvKernels for Flex {
         output_grad: FlexTensor,
         geometry: ConvGeometry,
     ) -> FlexTensor {
-        if !all_f32(&[&weight, &output_grad]) || x_shape.contains(&0) {
+        if !fits(&[&weight, &output_grad]) || x_shape.contains(&0) {
             return plain_x_backward::<Flex>(x_shape, weight, output_grad, geometry);
         }
         let sizes = Sizes::new(x_shape, dims(&weight), geometry);
-        let [weight, output_grad] = [weight, output_grad].map(|x| x.to_contiguous());
+        let dtype = output_grad.dtype();
+        let [weight, output_grad] = [weight, output_grad].map(|x| widened(x).to_contiguous());
         let (weight, output_grad) = (weight.storage(), output_grad.storage());
         let values = match sizes.reversed() {
             Some(reversed) => {
@@ -64,7 +66,7 @@ impl ConvKernels for Flex {
             }
             None => scattered(sizes, weight, output_grad),
         };
-        tensor(x_shape, values)
+        narrowed(tensor(x_shape, values), dtype)
     }
 
     fn convolve_weight_backward(
@@ -73,21 +75,21 @@ impl ConvKernels for Flex {
         output_grad: FloatTensor<Self>,
         geometry: ConvGeometry,
     ) -> FloatTensor<Self> {
-        if !all_f32(&[&x, &weight, &output_grad]) {
+        if !fits(&[&x, &weight, &output_grad]) {
             let options = ConvOptions::new(geometry.stride, geometry.padding, [1, 1], 1);
             return Flex::conv2d_weight_backward(x, weight, output_grad, options);
         }
         let sizes = Sizes::new(dims(&x), dims(&weight), geometry);
-        let [x, output_grad] = [x, output_grad].map(|x| x.to_contiguous());
+        let [x, output_grad] = [x, output_grad].map(|x| widened(x).to_contiguous());
         let values = weight_backward(sizes, x.storage(), output_grad.storage());
-        tensor(dims(&weight), values)
+        narrowed(tensor(dims(&weight), values), weight.dtype())
     }
 }
 
-/// Whether all tensors are f32 and none is empty.
-fn all_f32(tensors: &[&FlexTensor]) -> bool {
-    let fits = |x: &&FlexTensor| x.dtype() == DType::F32 && x.layout().num_elements() > 0;
-    tensors.iter().all(fits)
+/// Whether all tensors can be computed here and none is empty.
+fn fits(tensors: &[&FlexTensor]) -> bool {
+    let is_empty = |x: &&FlexTensor| x.layout().num_elements() == 0;
+    are_f32_or_half(tensors.iter().copied()) && !tensors.iter().any(is_empty)
 }
 
 fn dims(tensor: &FlexTensor) -> [usize; 4] {

@@ -1,17 +1,48 @@
-//! Activations and norms: SiLU, gated GELU, group norm (with SiLU after it), layer norm.
+//! Activations and norms: SiLU, gated GELU, group norm (with SiLU after it), layer norm; and sums and changes of
+//! type, which a network of 16-bit floats has at every residual and at its edges.
 //!
 //! Sources: *Gaussian Error Linear Units* (arXiv:1606.08415), *GLU Variants Improve Transformer*
 //! (arXiv:2002.05202), *Group Normalization* (arXiv:1803.08494), *Layer Normalization* (arXiv:1607.06450).
-//! GELU is the exact one. Norms compute in f32 or wider whatever the tensor's type: squares overflow in f16 at the
-//! sizes of published models.
+//! GELU is the exact one. Everything here computes in f32 or wider whatever the tensor's type: squares overflow
+//! in f16 at the sizes of published models, and the tails of activations lose their digits.
 
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::prelude::*;
-use burn::tensor::ops::FloatTensor;
-use burn::tensor::{Shape, TensorMetadata, TensorPrimitive};
+use burn::tensor::ops::{FloatTensor, FloatTensorOps};
+use burn::tensor::{DType, FloatDType, Shape, TensorMetadata, TensorPrimitive};
+
+/// The sum of two tensors of one type, of which one may be repeated along axes of length one.
+///
+/// # Panics
+/// If the types differ or the shapes do not fit together.
+pub fn add<B: ElementwiseKernels, const D: usize>(
+    left: Tensor<B, D>,
+    right: Tensor<B, D>,
+) -> Tensor<B, D> {
+    assert_eq!(left.dtype(), right.dtype(), "types of the terms of a sum");
+    for (axis, (left, right)) in left.dims().into_iter().zip(right.dims()).enumerate() {
+        let fits = left == right || left == 1 || right == 1;
+        assert!(fits, "axis {axis} of a sum: {left} and {right}");
+    }
+    from_primitive(<B as ElementwiseKernels>::add(
+        into_primitive(left),
+        into_primitive(right),
+    ))
+}
+
+/// The tensor in another number format.
+pub fn cast<B: ElementwiseKernels, const D: usize>(
+    x: Tensor<B, D>,
+    dtype: FloatDType,
+) -> Tensor<B, D> {
+    if x.dtype() == DType::from(dtype) {
+        return x;
+    }
+    from_primitive(<B as ElementwiseKernels>::cast(into_primitive(x), dtype))
+}
 
 /// `x * sigmoid(x)`.
 pub fn silu<B: ElementwiseKernels, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
@@ -99,6 +130,16 @@ pub struct NormArguments<T> {
 /// A `backward` takes what the forward took and the gradient of its result. None may be differentiated further
 /// except through the default bodies.
 pub trait ElementwiseKernels: Backend {
+    /// See [`add`].
+    fn add(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_add(left, right)
+    }
+
+    /// See [`cast`].
+    fn cast(x: FloatTensor<Self>, dtype: FloatDType) -> FloatTensor<Self> {
+        Self::float_cast(x, dtype)
+    }
+
     /// See [`silu`].
     fn silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         plain::silu::<Self>(x)
@@ -155,6 +196,66 @@ pub trait ElementwiseKernels: Backend {
 
 /// Keeps the inputs for the backward pass and nothing else.
 impl<B: ElementwiseKernels, C: CheckpointStrategy> ElementwiseKernels for Autodiff<B, C> {
+    fn add(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Add;
+
+        impl<B: ElementwiseKernels> Backward<B, 2> for Add {
+            type State = ();
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 2>,
+                grads: &mut Gradients,
+                _checkpointer: &mut Checkpointer,
+            ) {
+                let grad = grads.consume::<B>(&ops.node);
+                for parent in ops.parents.into_iter().flatten() {
+                    grads.register::<B>(parent.id, grad.clone());
+                }
+            }
+        }
+
+        if left.primitive.shape() != right.primitive.shape() {
+            return Self::float_add(left, right); // whose gradient sums over what was repeated
+        }
+        let nodes = [left.node.clone(), right.node.clone()];
+        let sum = B::add(left.primitive, right.primitive);
+        match Add.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((), sum),
+            OpsKind::UnTracked(prep) => prep.finish(sum),
+        }
+    }
+
+    fn cast(x: FloatTensor<Self>, dtype: FloatDType) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Cast;
+
+        impl<B: ElementwiseKernels> Backward<B, 1> for Cast {
+            type State = FloatDType;
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _checkpointer: &mut Checkpointer,
+            ) {
+                let grad = grads.consume::<B>(&ops.node);
+                if let [Some(x)] = ops.parents {
+                    grads.register::<B>(x.id, B::cast(grad, ops.state));
+                }
+            }
+        }
+
+        let node = [x.node.clone()];
+        let from = FloatDType::from(x.primitive.dtype());
+        let output = B::cast(x.primitive, dtype);
+        match Cast.prepare::<C>(node).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(from, output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
     fn silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct Silu;
@@ -365,19 +466,19 @@ pub(super) fn norm_arguments<B: Backend, const D: usize>(
 /// The plain-tensor form of every kernel, for any backend and type of float.
 pub(super) mod plain {
     use burn::tensor::activation::{gelu, sigmoid};
-    use burn::tensor::{DType, FloatDType};
 
     use super::*;
 
     pub fn silu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-        B::float_mul(x.clone(), B::sigmoid(x))
+        let (shape, dtype) = (x.shape(), x.dtype());
+        let x = widened(view::<B, 1>(x, [shape.num_elements()]));
+        unview((x.clone() * sigmoid(x)).cast(dtype), shape)
     }
 
     pub fn silu_backward<B: Backend>(x: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTensor<B> {
-        let shape = x.shape();
-        let length = shape.num_elements();
-        let (x, grad) = (view::<B, 1>(x, [length]), view::<B, 1>(grad, [length]));
-        unview(grad * silu_slope(x), shape)
+        let (shape, dtype) = (x.shape(), x.dtype());
+        let [x, grad] = [x, grad].map(|x| widened(view::<B, 1>(x, [shape.num_elements()])));
+        unview((grad * silu_slope(x)).cast(dtype), shape)
     }
 
     /// The derivative of SiLU: `s + x s (1 - s)`.
@@ -387,29 +488,29 @@ pub(super) mod plain {
     }
 
     pub fn geglu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-        let mut shape = x.shape();
+        let (mut shape, dtype) = (x.shape(), x.dtype());
         let [value, gate] = halves::<B>(x);
         let last = shape.num_dims() - 1;
         shape[last] /= 2;
-        unview(value * gelu(gate), shape)
+        unview((value * gelu(gate)).cast(dtype), shape)
     }
 
     pub fn geglu_backward<B: Backend>(x: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTensor<B> {
-        let shape = x.shape();
+        let (shape, dtype) = (x.shape(), x.dtype());
         let [value, gate] = halves::<B>(x);
-        let grad = view::<B, 2>(grad, value.dims());
+        let grad = widened(view::<B, 2>(grad, value.dims()));
         let of_value = grad.clone() * gelu(gate.clone());
         let of_gelu = into_primitive(grad * value);
         let of_gate = from_primitive(B::gelu_backward(into_primitive(gate), of_gelu));
-        unview(Tensor::cat(vec![of_value, of_gate], 1), shape)
+        unview(Tensor::cat(vec![of_value, of_gate], 1).cast(dtype), shape)
     }
 
-    /// `[.., 2 * channels]` as two of `[rows, channels]`.
+    /// `[.., 2 * channels]` as two of `[rows, channels]`, in f32 or wider.
     fn halves<B: Backend>(x: FloatTensor<B>) -> [Tensor<B, 2>; 2] {
         let shape = x.shape();
         let width = shape[shape.num_dims() - 1];
         let rows = shape.num_elements() / width.max(1);
-        let x = view::<B, 2>(x, [rows, width]);
+        let x = widened(view::<B, 2>(x, [rows, width]));
         [
             x.clone().narrow(1, 0, width / 2),
             x.narrow(1, width / 2, width / 2),
@@ -427,7 +528,7 @@ pub(super) mod plain {
         if options.silu {
             output = output.clone() * sigmoid(output);
         }
-        unview(output.cast(FloatDType::from(dtype)), shape)
+        unview(output.cast(dtype), shape)
     }
 
     pub fn group_norm_backward<B: Backend>(
@@ -448,7 +549,7 @@ pub(super) mod plain {
     ) -> FloatTensor<B> {
         let (shape, dtype) = (arguments.input.shape(), arguments.input.dtype());
         let norm = Normalised::<B>::of(arguments, row_view(&shape), single_group(epsilon));
-        unview(norm.output().cast(FloatDType::from(dtype)), shape)
+        unview(norm.output().cast(dtype), shape)
     }
 
     pub fn layer_norm_backward<B: Backend>(
@@ -495,7 +596,7 @@ pub(super) mod plain {
         }
 
         let over_channels = |sums: Tensor<B, 3>, dtype: DType| {
-            let sums = sums.sum_dim(2).sum_dim(0).cast(FloatDType::from(dtype));
+            let sums = sums.sum_dim(2).sum_dim(0).cast(dtype);
             unview(sums, Shape::new([channels]))
         };
         let of_gamma = wanted
@@ -513,7 +614,7 @@ pub(super) mod plain {
             let mean = scaled.clone().mean_dim(2);
             let mean_with_x = (scaled.clone() * standard.clone()).mean_dim(2);
             let of_input = (scaled - mean - standard * mean_with_x) * norm.inverse_std;
-            unview(of_input.cast(FloatDType::from(types.input)), shape)
+            unview(of_input.cast(types.input), shape)
         });
         NormArguments {
             input: of_input,
@@ -569,7 +670,7 @@ pub(super) mod plain {
     }
 
     /// 16-bit floats as f32; anything else as it is.
-    fn widened<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, D> {
+    pub fn widened<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, D> {
         match tensor.dtype() {
             DType::F16 | DType::BF16 => tensor.cast(FloatDType::F32),
             _ => tensor,

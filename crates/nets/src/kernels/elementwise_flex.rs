@@ -1,106 +1,88 @@
 //! The CPU backend's kernels: one pass, several threads, vector instructions.
 //!
-//! Floats of 32 bits only; other types take the plain form. A result is written over its input where nobody else
+//! Floats of 32 bits, and of 16 bits [by way of them](super::half_flex); other types take the plain form. A result is written over its input where nobody else
 //! holds that memory: fresh memory costs as much as the arithmetic. Work is cut into tasks of fixed size, and sums
 //! over tasks are taken in their order, so results do not depend on the number of threads.
 
-use burn::tensor::ops::FloatTensor;
-use burn::tensor::{DType, Shape, TensorData, TensorMetadata};
+use burn::tensor::ops::{FloatTensor, FloatTensorOps};
+use burn::tensor::{DType, FloatDType, Shape, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
 use super::elementwise::{ElementwiseKernels, GroupNormOptions, NormArguments, plain};
+use super::half_flex::{are_f32_or_half, in_f32, narrowed, widened};
 use super::simd::{mean_and_variance, normal_distribution, sigmoid, sum_pairs, vectorised};
 
 /// Values that one task handles: 64 KiB stay in the cache from the first look to the last.
 const TASK: usize = 16 * 1024;
 
 impl ElementwiseKernels for Flex {
+    fn add(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
+        // The library's own sum of 16-bit floats takes one number at a time.
+        in_f32([left, right], |[left, right]| Self::float_add(left, right))
+    }
+
+    fn cast(x: FloatTensor<Self>, dtype: FloatDType) -> FloatTensor<Self> {
+        // The library's own goes through f64, with all values in memory at once.
+        match (x.dtype(), DType::from(dtype)) {
+            (DType::F32, to @ (DType::F16 | DType::BF16)) => narrowed(x, to),
+            (DType::F16 | DType::BF16, DType::F32) => widened(x),
+            _ => Self::float_cast(x, dtype),
+        }
+    }
+
     fn silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        if x.dtype() != DType::F32 {
+        if !are_f32_or_half([&x]) {
             return plain::silu::<Self>(x);
         }
-        rewrite_rows(
-            x,
-            1,
-            #[inline(always)]
-            |_, values| {
-                for x in values {
-                    *x *= sigmoid(*x);
-                }
-            },
-        )
-        .0
+        in_f32([x], |[x]| {
+            rewrite_rows(
+                x,
+                1,
+                #[inline(always)]
+                |_, values| {
+                    for x in values {
+                        *x *= sigmoid(*x);
+                    }
+                },
+            )
+            .0
+        })
     }
 
     fn silu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
-        if !all_f32([&x, &grad]) {
+        if !are_f32_or_half([&x, &grad]) {
             return plain::silu_backward::<Self>(x, grad);
         }
-        let x = contiguous(x);
-        let x = x.storage::<f32>();
-        rewrite_rows(
-            grad,
-            1,
-            #[inline(always)]
-            |first, grads| {
-                for (grad, &x) in grads.iter_mut().zip(&x[first..]) {
-                    *grad *= silu_slope(x);
-                }
-            },
-        )
-        .0
+        in_f32([x, grad], |[x, grad]| {
+            let x = contiguous(x);
+            let x = x.storage::<f32>();
+            rewrite_rows(
+                grad,
+                1,
+                #[inline(always)]
+                |first, grads| {
+                    for (grad, &x) in grads.iter_mut().zip(&x[first..]) {
+                        *grad *= silu_slope(x);
+                    }
+                },
+            )
+            .0
+        })
     }
 
     fn geglu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        if x.dtype() != DType::F32 {
+        if !are_f32_or_half([&x]) {
             return plain::geglu::<Self>(x);
         }
-        let mut shape = x.shape();
-        let last = shape.num_dims() - 1;
-        shape[last] /= 2;
-        let width = shape[last];
-        let x = contiguous(x);
-        let x = x.storage::<f32>();
-        let mut output = vec![0.0; x.len() / 2];
-        for_tasks(
-            &mut output,
-            width,
-            #[inline(always)]
-            |first, rows| {
-                let inputs = x[2 * first * width..].chunks_exact(2 * width);
-                for (outputs, inputs) in rows.chunks_exact_mut(width).zip(inputs) {
-                    let (values, gates) = inputs.split_at(width);
-                    for ((output, value), &gate) in outputs.iter_mut().zip(values).zip(gates) {
-                        *output = value * (gate * normal_distribution(gate).0);
-                    }
-                }
-            },
-        );
-        from_values(output, shape)
+        in_f32([x], |[x]| geglu(x))
     }
 
     fn geglu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
-        if !all_f32([&x, &grad]) {
+        if !are_f32_or_half([&x, &grad]) {
             return plain::geglu_backward::<Self>(x, grad);
         }
-        let shape = grad.shape();
-        let width = shape[shape.num_dims() - 1];
-        let grad = contiguous(grad);
-        let grad = grad.storage::<f32>();
-        rewrite_rows(
-            x,
-            2 * width,
-            #[inline(always)]
-            |first, rows| {
-                let grads = grad[first * width..].chunks_exact(width);
-                for (row, grads) in rows.chunks_exact_mut(2 * width).zip(grads) {
-                    let (values, gates) = row.split_at_mut(width);
-                    geglu_backward_in_place(values, gates, grads);
-                }
-            },
-        )
-        .0
+        in_f32([x, grad], |[x, grad]| geglu_backward(x, grad))
     }
 
     fn group_norm(
@@ -108,7 +90,7 @@ impl ElementwiseKernels for Flex {
         options: GroupNormOptions,
     ) -> FloatTensor<Self> {
         let NormArguments { input, gamma, beta } = &arguments;
-        if !all_f32([input, gamma, beta]) {
+        if !are_f32_or_half([input, gamma, beta]) {
             return plain::group_norm::<Self>(arguments, options);
         }
         let layout = NormLayout::of_groups(&input.shape(), options);
@@ -122,7 +104,7 @@ impl ElementwiseKernels for Flex {
         wanted: NormArguments<bool>,
     ) -> NormArguments<Option<FloatTensor<Self>>> {
         let NormArguments { input, gamma, beta } = &arguments;
-        if !all_f32([input, gamma, beta, &grad]) {
+        if !are_f32_or_half([input, gamma, beta, &grad]) {
             return plain::group_norm_backward::<Self>(arguments, options, grad, wanted);
         }
         let layout = NormLayout::of_groups(&input.shape(), options);
@@ -131,7 +113,7 @@ impl ElementwiseKernels for Flex {
 
     fn layer_norm(arguments: NormArguments<FloatTensor<Self>>, epsilon: f64) -> FloatTensor<Self> {
         let NormArguments { input, gamma, beta } = &arguments;
-        if !all_f32([input, gamma, beta]) {
+        if !are_f32_or_half([input, gamma, beta]) {
             return plain::layer_norm::<Self>(arguments, epsilon);
         }
         let layout = NormLayout::of_last_axis(&input.shape(), epsilon);
@@ -145,12 +127,59 @@ impl ElementwiseKernels for Flex {
         wanted: NormArguments<bool>,
     ) -> NormArguments<Option<FloatTensor<Self>>> {
         let NormArguments { input, gamma, beta } = &arguments;
-        if !all_f32([input, gamma, beta, &grad]) {
+        if !are_f32_or_half([input, gamma, beta, &grad]) {
             return plain::layer_norm_backward::<Self>(arguments, epsilon, grad, wanted);
         }
         let layout = NormLayout::of_last_axis(&input.shape(), epsilon);
         normalise_backward(arguments, layout, grad, wanted)
     }
+}
+
+/// [`ElementwiseKernels::geglu`] of f32.
+fn geglu(x: FlexTensor) -> FlexTensor {
+    let mut shape = x.shape();
+    let last = shape.num_dims() - 1;
+    shape[last] /= 2;
+    let width = shape[last];
+    let x = contiguous(x);
+    let x = x.storage::<f32>();
+    let mut output = vec![0.0; x.len() / 2];
+    for_tasks(
+        &mut output,
+        width,
+        #[inline(always)]
+        |first, rows| {
+            let inputs = x[2 * first * width..].chunks_exact(2 * width);
+            for (outputs, inputs) in rows.chunks_exact_mut(width).zip(inputs) {
+                let (values, gates) = inputs.split_at(width);
+                for ((output, value), &gate) in outputs.iter_mut().zip(values).zip(gates) {
+                    *output = value * (gate * normal_distribution(gate).0);
+                }
+            }
+        },
+    );
+    from_values(output, shape)
+}
+
+/// [`ElementwiseKernels::geglu_backward`] of f32.
+fn geglu_backward(x: FlexTensor, grad: FlexTensor) -> FlexTensor {
+    let shape = grad.shape();
+    let width = shape[shape.num_dims() - 1];
+    let grad = contiguous(grad);
+    let grad = grad.storage::<f32>();
+    rewrite_rows(
+        x,
+        2 * width,
+        #[inline(always)]
+        |first, rows| {
+            let grads = grad[first * width..].chunks_exact(width);
+            for (row, grads) in rows.chunks_exact_mut(2 * width).zip(grads) {
+                let (values, gates) = row.split_at_mut(width);
+                geglu_backward_in_place(values, gates, grads);
+            }
+        },
+    )
+    .0
 }
 
 /// Turns the values and gates of one row into their gradients.
@@ -244,10 +273,12 @@ impl NormLayout {
 }
 
 fn normalise(arguments: NormArguments<FlexTensor>, layout: NormLayout) -> FlexTensor {
-    let (gamma, beta) = (contiguous(arguments.gamma), contiguous(arguments.beta));
+    let NormArguments { input, gamma, beta } = arguments;
+    let dtype = input.dtype();
+    let [gamma, beta] = [gamma, beta].map(|factors| contiguous(widened(factors)));
     let (gamma, beta) = (gamma.storage::<f32>(), beta.storage::<f32>());
-    rewrite_rows(
-        arguments.input,
+    let (output, _) = rewrite_rows(
+        widened(input),
         layout.row_len(),
         #[inline(always)]
         |first, rows| {
@@ -265,8 +296,8 @@ fn normalise(arguments: NormArguments<FlexTensor>, layout: NormLayout) -> FlexTe
                 }
             }
         },
-    )
-    .0
+    );
+    narrowed(output, dtype)
 }
 
 /// Scale and shift for the channels of one row.
@@ -313,14 +344,20 @@ fn normalise_backward(
     wanted: NormArguments<bool>,
 ) -> NormArguments<Option<FlexTensor>> {
     let channels = layout.groups * layout.channels_per_row;
-    let (gamma, beta) = (contiguous(arguments.gamma), contiguous(arguments.beta));
+    let types = NormArguments {
+        input: arguments.input.dtype(),
+        gamma: arguments.gamma.dtype(),
+        beta: arguments.beta.dtype(),
+    };
+    let [gamma, beta] =
+        [arguments.gamma, arguments.beta].map(|factors| contiguous(widened(factors)));
     let (gamma, beta) = (gamma.storage::<f32>(), beta.storage::<f32>());
-    let input = contiguous(arguments.input);
+    let input = contiguous(widened(arguments.input));
     let input = input.storage::<f32>();
     let sums_wanted = wanted.gamma || wanted.beta;
 
     let (grad_input, partial_sums) = rewrite_rows(
-        grad,
+        widened(grad),
         layout.row_len(),
         #[inline(always)]
         |first, rows| {
@@ -355,9 +392,13 @@ fn normalise_backward(
         from_values(total, Shape::new([channels]))
     };
     NormArguments {
-        input: wanted.input.then_some(grad_input),
-        gamma: wanted.gamma.then(|| total(|sums| &sums.gamma)),
-        beta: wanted.beta.then(|| total(|sums| &sums.beta)),
+        input: wanted.input.then(|| narrowed(grad_input, types.input)),
+        gamma: wanted
+            .gamma
+            .then(|| narrowed(total(|sums| &sums.gamma), types.gamma)),
+        beta: wanted
+            .beta
+            .then(|| narrowed(total(|sums| &sums.beta), types.beta)),
     }
 }
 
@@ -477,10 +518,6 @@ impl NormLayout {
             (total_with_x * rstd_over_len * f64::from(rstd)) as f32,
         )
     }
-}
-
-fn all_f32<const N: usize>(tensors: [&FlexTensor; N]) -> bool {
-    tensors.iter().all(|tensor| tensor.dtype() == DType::F32)
 }
 
 /// The tensor with its values in order and nothing else in its memory. Takes it by value: a copy that is no longer

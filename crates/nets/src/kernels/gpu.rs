@@ -3,6 +3,7 @@
 use super::attention::AttentionKernels;
 use super::conv::ConvKernels;
 use super::elementwise::ElementwiseKernels;
+use super::linear::LinearKernels;
 
 macro_rules! plain_forms {
     ($($backend:ty),*) => {
@@ -10,6 +11,7 @@ macro_rules! plain_forms {
             impl AttentionKernels for $backend {}
             impl ConvKernels for $backend {}
             impl ElementwiseKernels for $backend {}
+            impl LinearKernels for $backend {}
         )*
     };
 }

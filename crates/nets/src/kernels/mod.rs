@@ -16,6 +16,11 @@ mod elementwise_flex;
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
 mod gpu;
 #[cfg(feature = "cpu")]
+mod half_flex;
+pub mod linear;
+#[cfg(feature = "cpu")]
+mod linear_flex;
+#[cfg(feature = "cpu")]
 mod matrix;
 #[cfg(feature = "cpu")]
 mod simd;
@@ -24,12 +29,20 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 
 /// A backend that has every kernel: what networks run on.
 pub trait NetBackend:
-    Backend + attention::AttentionKernels + conv::ConvKernels + elementwise::ElementwiseKernels
+    Backend
+    + attention::AttentionKernels
+    + conv::ConvKernels
+    + elementwise::ElementwiseKernels
+    + linear::LinearKernels
 {
 }
 
 impl<B> NetBackend for B where
-    B: Backend + attention::AttentionKernels + conv::ConvKernels + elementwise::ElementwiseKernels
+    B: Backend
+        + attention::AttentionKernels
+        + conv::ConvKernels
+        + elementwise::ElementwiseKernels
+        + linear::LinearKernels
 {
 }
 

@@ -7,6 +7,7 @@ use burn::nn::Linear;
 use burn::prelude::*;
 
 use super::apply::linear;
+use crate::kernels::NetBackend;
 
 /// Changes the outputs of linear layers by their paths in the published checkpoint, for example
 /// `down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q`.
@@ -46,7 +47,7 @@ pub struct Place<'a, B: Backend> {
     path: Cow<'a, str>,
 }
 
-impl<'a, B: Backend> Place<'a, B> {
+impl<'a, B: NetBackend> Place<'a, B> {
     /// The place at `path`.
     pub fn new(path: &'a str, adapter: Option<&'a dyn LinearAdapter<B>>) -> Self {
         Self {

@@ -10,18 +10,25 @@ use burn::tensor::FloatDType;
 
 use crate::kernels::NetBackend;
 use crate::kernels::conv::{self, ConvGeometry};
-use crate::kernels::elementwise::{self, GroupNormOptions};
+use crate::kernels::elementwise::{self, GroupNormOptions, cast};
+use crate::kernels::linear;
 
 /// Applies a linear layer to `[batch, tokens, channels]`.
 ///
 /// All tokens are one matrix: the weights are the same for the whole batch, and one large product is several
 /// times faster than one small product per sequence (a temporal transformer has a sequence for every spatial
 /// position).
-pub fn linear<B: Backend>(layer: &Linear<B>, input: Tensor<B, 3>) -> Tensor<B, 3> {
+pub fn linear<B: NetBackend>(layer: &Linear<B>, input: Tensor<B, 3>) -> Tensor<B, 3> {
     let [batch, tokens, channels] = input.dims();
-    let output = layer.forward(input.reshape([batch * tokens, channels]));
+    let output = linear_rows(layer, input.reshape([batch * tokens, channels]));
     let out_channels = output.dims()[1];
     output.reshape([batch, tokens, out_channels])
+}
+
+/// Applies a linear layer to `[rows, channels]`.
+pub fn linear_rows<B: NetBackend>(layer: &Linear<B>, input: Tensor<B, 2>) -> Tensor<B, 2> {
+    let bias = layer.bias.as_ref().map(|bias| bias.val());
+    linear::linear(input, layer.weight.val(), bias)
 }
 
 /// Applies a convolution of one group without dilation to `[images, channels, height, width]`.
@@ -35,7 +42,7 @@ pub fn conv2d<B: NetBackend>(layer: &Conv2d<B>, images: Tensor<B, 4>) -> Tensor<
             (images, [top, left])
         }
         PaddingConfig2d::Explicit(top, left, bottom, right) => {
-            (images.pad((left, right, top, bottom), 0.0), [0, 0])
+            (padded(images, [top, bottom], [left, right]), [0, 0])
         }
         PaddingConfig2d::Same => panic!("a convolution that names its padding was expected"),
     };
@@ -45,6 +52,24 @@ pub fn conv2d<B: NetBackend>(layer: &Conv2d<B>, images: Tensor<B, 4>) -> Tensor<
     };
     let bias = layer.bias.as_ref().map(|bias| bias.val());
     conv::conv2d(images, layer.weight.val(), bias, geometry)
+}
+
+/// Images with zeros around them. Burn's own `pad` fills a tensor of the backend's default type, whatever the images'.
+fn padded<B: Backend>(images: Tensor<B, 4>, rows: [usize; 2], columns: [usize; 2]) -> Tensor<B, 4> {
+    let [count, channels, height, width] = images.dims();
+    let size = [
+        count,
+        channels,
+        rows[0] + height + rows[1],
+        columns[0] + width + columns[1],
+    ];
+    let place = [
+        0..count,
+        0..channels,
+        rows[0]..rows[0] + height,
+        columns[0]..columns[0] + width,
+    ];
+    Tensor::zeros(size, (&images.device(), images.dtype())).slice_assign(place, images)
 }
 
 /// Applies a convolution of kernel (3, 1, 1) with one frame of padding to
@@ -97,27 +122,33 @@ fn run_group_norm<B: NetBackend, const D: usize>(
     elementwise::group_norm(input, gamma.val(), beta.val(), options)
 }
 
-/// Normalises over the last axis.
+/// Normalises over the last axis, with [`LAYER_NORM_EPSILON`].
 pub fn layer_norm<B: NetBackend, const D: usize>(
     layer: &LayerNorm<B>,
+    input: Tensor<B, D>,
+) -> Tensor<B, D> {
+    layer_norm_with(layer, LAYER_NORM_EPSILON, input)
+}
+
+/// Normalises over the last axis, with an epsilon of the network's own; Burn's layer keeps its to itself.
+pub fn layer_norm_with<B: NetBackend, const D: usize>(
+    layer: &LayerNorm<B>,
+    epsilon: f64,
     input: Tensor<B, D>,
 ) -> Tensor<B, D> {
     let Some(beta) = &layer.beta else {
         panic!("a layer norm with addends was expected")
     };
-    elementwise::layer_norm(input, layer.gamma.val(), beta.val(), LAYER_NORM_EPSILON)
+    elementwise::layer_norm(input, layer.gamma.val(), beta.val(), epsilon)
 }
 
-/// Epsilon of every layer norm here; Burn's layer keeps its own to itself.
+/// Epsilon of the layer norms of denoising networks.
 pub const LAYER_NORM_EPSILON: f64 = 1e-5;
 
 /// The tensor in the number format of another.
-pub fn cast_like<B: Backend, const D: usize, const E: usize>(
+pub fn cast_like<B: NetBackend, const D: usize, const E: usize>(
     tensor: Tensor<B, D>,
     like: &Tensor<B, E>,
 ) -> Tensor<B, D> {
-    if tensor.dtype() == like.dtype() {
-        return tensor;
-    }
-    tensor.cast(FloatDType::from(like.dtype()))
+    cast(tensor, FloatDType::from(like.dtype()))
 }

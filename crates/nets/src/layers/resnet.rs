@@ -8,8 +8,8 @@ use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d
 use burn::prelude::*;
 
 use crate::kernels::NetBackend;
-use crate::kernels::elementwise::silu;
-use crate::layers::apply::{conv2d, group_norm_silu};
+use crate::kernels::elementwise::{add, silu};
+use crate::layers::apply::{conv2d, group_norm_silu, linear_rows};
 
 /// Sizes of a [`ResnetBlock2D`].
 #[derive(Config, Debug)]
@@ -83,14 +83,14 @@ impl<B: NetBackend> ResnetBlock2D<B> {
         let hidden_states = conv2d(&self.conv1, group_norm_silu(&self.norm1, hidden_states));
         let hidden_states = match (&self.time_emb_proj, temb) {
             (Some(proj), Some(temb)) => {
-                let temb = proj.forward(silu(temb)); // [images, out_channels]
-                hidden_states + temb.unsqueeze_dims(&[2, 3])
+                let temb = linear_rows(proj, silu(temb)); // [images, out_channels]
+                add(hidden_states, temb.unsqueeze_dims(&[2, 3]))
             }
             (None, None) => hidden_states,
             (Some(_), None) => panic!("this residual block needs a time embedding"),
             (None, Some(_)) => panic!("this residual block takes no time embedding"),
         };
         let hidden_states = conv2d(&self.conv2, group_norm_silu(&self.norm2, hidden_states));
-        residual + hidden_states
+        add(residual, hidden_states)
     }
 }

@@ -28,6 +28,7 @@ use super::attention::{Attention, AttentionConfig, FeedForward, Projections};
 use super::positions::SinusoidalPositions;
 use crate::KeyMap;
 use crate::kernels::NetBackend;
+use crate::kernels::elementwise::add;
 
 /// Keys of [`TemporalConvLayer`] that are no Rust field names: the published layer is a list of norm,
 /// activation, dropout (not in the first) and convolution.
@@ -171,7 +172,7 @@ impl<B: NetBackend> TransformerTemporal<B> {
             .reshape([batch, height, width, frames, channels])
             .permute([0, 3, 4, 1, 2]) // [B, N, C, H, W]
             .reshape([images, channels, height, width]);
-        output + hidden_states
+        add(output, hidden_states)
     }
 }
 
@@ -216,10 +217,10 @@ impl<B: NetBackend> TemporalBlock<B> {
                     attention.attend(modulation.projections(at, projections))
                 }
             };
-            features = features + attended;
+            features = add(features, attended);
         }
         let normed = layer_norm(&self.norm3, features.clone());
-        features + self.ff.forward(normed, &Place::new("", None))
+        add(features, self.ff.forward(normed, &Place::new("", None)))
     }
 }
 
@@ -266,7 +267,7 @@ impl<B: NetBackend> TemporalConvLayer<B> {
         for layer in [&self.conv1, &self.conv2, &self.conv3, &self.conv4] {
             features = temporal_conv(&layer.conv, group_norm_silu(&layer.norm, features));
         }
-        hidden_states + features.swap_dims(1, 2).reshape(shape)
+        add(hidden_states, features.swap_dims(1, 2).reshape(shape))
     }
 }
 

@@ -6,7 +6,7 @@
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 
-use super::apply::cast_like;
+use super::apply::{cast_like, linear_rows};
 use crate::kernels::NetBackend;
 use crate::kernels::elementwise::silu;
 
@@ -32,7 +32,7 @@ impl<B: NetBackend> TimestepEmbedding<B> {
     pub fn forward(&self, timesteps: &[f64], device: &B::Device) -> Tensor<B, 2> {
         let features = timestep_features(timesteps, self.in_channels, device);
         let features = cast_like(features, &self.linear_1.weight.val());
-        self.linear_2.forward(silu(self.linear_1.forward(features)))
+        linear_rows(&self.linear_2, silu(linear_rows(&self.linear_1, features)))
     }
 }
 

@@ -11,6 +11,7 @@ use super::adapter::{LinearLayer, Place};
 use super::apply::{group_norm, layer_norm};
 use super::attention::{Attention, AttentionConfig, FeedForward};
 use crate::kernels::NetBackend;
+use crate::kernels::elementwise::add;
 
 /// Sizes of a [`Transformer2D`].
 #[derive(Config, Debug)]
@@ -90,7 +91,7 @@ impl<B: NetBackend> Transformer2D<B> {
             .linear("proj_out", &self.proj_out, tokens)
             .swap_dims(1, 2)
             .reshape([images, channels, height, width]);
-        output + hidden_states
+        add(output, hidden_states)
     }
 
     /// The linear layers of the transformer at `path`, in the order of a forward pass.
@@ -129,10 +130,10 @@ impl<B: NetBackend> SpatialBlock<B> {
         let [images, positions, channels] = tokens.dims();
         let batch = text.dims()[0];
         let normed = layer_norm(&self.norm1, tokens.clone());
-        let tokens = tokens
-            + self
-                .attn1
-                .forward(normed.clone(), normed, &place.part("attn1"));
+        let attended = self
+            .attn1
+            .forward(normed.clone(), normed, &place.part("attn1"));
+        let tokens = add(tokens, attended);
         // All frames of a clip read the same text, so they are one long sequence of queries and the text is
         // projected once per clip.
         let normed = layer_norm(&self.norm2, tokens.clone()).reshape([
@@ -140,12 +141,12 @@ impl<B: NetBackend> SpatialBlock<B> {
             images / batch * positions,
             channels,
         ]);
-        let tokens = tokens
-            + self
-                .attn2
-                .forward(normed, text, &place.part("attn2"))
-                .reshape([images, positions, channels]);
+        let attended = self
+            .attn2
+            .forward(normed, text, &place.part("attn2"))
+            .reshape([images, positions, channels]);
+        let tokens = add(tokens, attended);
         let normed = layer_norm(&self.norm3, tokens.clone());
-        tokens + self.ff.forward(normed, &place.part("ff"))
+        add(tokens, self.ff.forward(normed, &place.part("ff")))
     }
 }

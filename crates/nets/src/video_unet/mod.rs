@@ -13,6 +13,7 @@ use serde::Deserialize;
 pub use stages::{Features, Hooks, Observer, Pass, Stage};
 
 use crate::kernels::NetBackend;
+use crate::kernels::elementwise::cast;
 use crate::layers::adapter::LinearLayer;
 use crate::layers::apply::cast_like;
 use crate::precision::Precision;
@@ -327,7 +328,7 @@ impl<B: NetBackend> VideoUNet<B> {
             .swap_dims(1, 2)
             .reshape([batch * frames, channels, height, width]);
         Features {
-            hidden_states: images.cast(self.precision().dtype()),
+            hidden_states: cast(images, self.precision().dtype()),
             skips: Vec::new(),
         }
     }
@@ -354,9 +355,7 @@ impl<B: NetBackend> VideoUNet<B> {
     /// The prediction, `[batch, channels, frames, height, width]`, from what the last stage gave.
     pub fn finish(&self, features: Features<B>, frames: usize) -> Tensor<B, 5> {
         let [images, channels, height, width] = features.hidden_states.dims();
-        features
-            .hidden_states
-            .cast(FloatDType::F32)
+        cast(features.hidden_states, FloatDType::F32)
             .reshape([images / frames, frames, channels, height, width])
             .swap_dims(1, 2)
     }

@@ -13,6 +13,7 @@ use burn_flex::Flex;
 use kinvert_nets::clip::{CLIPTextConfig, cosine_similarities};
 use kinvert_nets::{
     CLIPConfig, CLIPModel, CLIPTextModel, CLIPTokenizer, Error, ImagePreprocessor, ModelFiles,
+    Precision,
 };
 use kinvert_testkit::{Recording, Tolerance, fixtures_dir, values};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -35,7 +36,7 @@ fn built_in(part: &str) -> ModelFiles {
 }
 
 fn load_text(files: &ModelFiles) -> Result<CLIPTextModel<B>, Error> {
-    CLIPTextModel::load(files, &Default::default())
+    CLIPTextModel::load(files, &Default::default(), Precision::F32)
 }
 
 fn load_full(files: &ModelFiles) -> Result<CLIPModel<B>, Error> {

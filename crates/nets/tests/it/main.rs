@@ -9,6 +9,7 @@ mod check;
 mod clip;
 mod cost;
 mod cotracker;
+mod half;
 mod inception;
 mod original;
 mod published;

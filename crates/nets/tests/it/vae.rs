@@ -8,7 +8,7 @@ use std::path::Path;
 
 use burn::tensor::{Distribution, Tensor};
 use burn_flex::Flex;
-use kinvert_nets::{AutoencoderKL, AutoencoderKLConfig, Error, ModelFiles};
+use kinvert_nets::{AutoencoderKL, AutoencoderKLConfig, Error, ModelFiles, Precision};
 use kinvert_testkit::{Recording, Tolerance, fixtures_dir, values};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
@@ -23,12 +23,17 @@ const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 
 fn load_small() -> AutoencoderKL<B> {
     let files = ModelFiles::folder(fixtures_dir().join("parity/autoencoder_kl"));
-    AutoencoderKL::load(&files, &Default::default()).unwrap()
+    AutoencoderKL::load(&files, &Default::default(), Precision::F32).unwrap()
 }
 
 fn load_built_in() -> AutoencoderKL<B> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sprites/assets/model/vae");
-    AutoencoderKL::load(&ModelFiles::folder(folder), &Default::default()).unwrap()
+    AutoencoderKL::load(
+        &ModelFiles::folder(folder),
+        &Default::default(),
+        Precision::F32,
+    )
+    .unwrap()
 }
 
 fn slices_of(frames: usize) -> NonZeroUsize {
@@ -154,7 +159,11 @@ fn load_edited(
     });
     safetensors::serialize_to_file(edited, None, &folder.path().join(WEIGHTS)).unwrap();
 
-    AutoencoderKL::load(&ModelFiles::folder(folder.path()), &Default::default())
+    AutoencoderKL::load(
+        &ModelFiles::folder(folder.path()),
+        &Default::default(),
+        Precision::F32,
+    )
 }
 
 fn as_it_is(name: &str, view: TensorView<'_>) -> Option<(String, Vec<usize>)> {
@@ -324,7 +333,7 @@ fn absent_fields_have_the_published_defaults() {
 fn missing_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let files = ModelFiles::folder(folder.path());
-    let load = || AutoencoderKL::<B>::load(&files, &Default::default());
+    let load = || AutoencoderKL::<B>::load(&files, &Default::default(), Precision::F32);
     assert!(matches!(load(), Err(Error::Missing { path }) if path.ends_with(CONFIG)));
     std::fs::write(folder.path().join(CONFIG), "{\"block_out_channels\": [32]}").unwrap();
     assert!(matches!(load(), Err(Error::Missing { path }) if path.ends_with(WEIGHTS)));

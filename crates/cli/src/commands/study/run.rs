@@ -31,6 +31,7 @@ pub fn run(args: &RunArgs, session: &mut Session) -> anyhow::Result<()> {
     };
     let options = RunOptions {
         device,
+        precision: session.precision()?,
         jobs: args.jobs.unwrap_or_else(|| default_jobs(device)),
         evaluator: &evaluator,
     };
