@@ -169,6 +169,7 @@ fn is_interruption(error: &anyhow::Error) -> bool {
 fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     use kinvert::Error as Kinvert;
     use kinvert_diffusion::Error as Diffusion;
+    use kinvert_nets::Error as Nets;
     let kinvert =
         |error: &Kinvert| matches!(error, Kinvert::Setting { .. } | Kinvert::NoSuchSite { .. });
     let diffusion = |error: &Diffusion| {
@@ -182,11 +183,10 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     };
     let metrics =
         |error: &kinvert_metrics::Error| matches!(error, kinvert_metrics::Error::Argument { .. });
-    let nets = |error: &kinvert_nets::Error| matches!(error, kinvert_nets::Error::ModelName { .. });
     let planner =
         |error: &kinvert_planner::Error| matches!(error, kinvert_planner::Error::Setting { .. });
     let nets =
-        |error: &kinvert_nets::Error| matches!(error, kinvert_nets::Error::NoSuchPrecision { .. });
+        |error: &Nets| matches!(error, Nets::ModelName { .. } | Nets::NoSuchPrecision { .. });
     cause.is::<Usage>()
         || cause.downcast_ref().is_some_and(nets)
         || cause.downcast_ref().is_some_and(planner)

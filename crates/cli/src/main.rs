@@ -47,6 +47,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Import(args) => commands::import::run(&args, &session),
         Command::Inspect(args) => commands::inspect::run(&args, &session),
         Command::Models(args) => commands::models::run(&args, &mut session),
+        Command::Plan(args) => commands::plan::run(args, &session),
         Command::Planner(args) => commands::planner::run(args, &mut session),
         Command::Sprites(args) => commands::sprites::run(&args, &session),
         Command::Study(args) => commands::study::run(args, &mut session),

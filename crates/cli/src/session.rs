@@ -110,11 +110,25 @@ impl Session {
 
     /// The model that the user chose.
     pub fn model(&self) -> anyhow::Result<Box<dyn MotionModel>> {
+        self.load(&self.model_source()?)
+    }
+
+    /// The files of the model that the user chose.
+    pub fn model_source(&self) -> anyhow::Result<ModelSource> {
         let files = match &self.global.model {
             Some(chosen) => self.find(chosen, ModelKind::Pipeline)?,
             None => kinvert_sprites::model::model_files(),
         };
-        self.load(&self.source(files)?)
+        self.source(files)
+    }
+
+    /// How the user wants models to be loaded.
+    pub fn load_options(&self) -> anyhow::Result<LoadOptions> {
+        Ok(LoadOptions {
+            precision: self.precision()?,
+            low_memory: self.global.low_memory,
+            free_bytes: None, // is asked of the device
+        })
     }
 
     /// A model with the parts that the user names in place of its own.
@@ -138,9 +152,7 @@ impl Session {
     pub fn load(&self, source: &ModelSource) -> anyhow::Result<Box<dyn MotionModel>> {
         let started = std::time::Instant::now();
         let device = self.global.device;
-        let options = LoadOptions {
-            precision: self.precision()?,
-        };
+        let options = self.load_options()?;
         let model = load_model(source, &options, device)?;
         let load_ms = started.elapsed().as_millis() as u64;
         tracing::info!(model = model.id().name, %device, dtype = %options.precision, load_ms, "The model is loaded.");

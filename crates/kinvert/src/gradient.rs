@@ -7,12 +7,12 @@
 //! latter takes one more forward pass and the memory of the largest stage instead of all.
 
 use burn::tensor::Tensor;
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use kinvert_nets::kernels::TrackingBackend;
 use kinvert_nets::layers::adapter::LinearAdapter;
 use kinvert_nets::layers::temporal::TemporalModulation;
 use kinvert_nets::video_unet::{Features, Pass, Stage};
-use kinvert_nets::{Hooks, VideoUNet};
+use kinvert_nets::{Hooks, Precision, VideoUNet};
 
 /// What becomes of a forward pass's activations until the backward pass reads them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,20 +80,51 @@ impl<B: AutodiffBackend> Parameters<'_, B> {
 /// A loss, and its gradient for every parameter, in their order.
 pub type LossAndGradients<B> = (f32, Vec<Tensor<<B as AutodiffBackend>::InnerBackend, 3>>);
 
-/// The loss of the network's prediction and its gradients. `scale` multiplies the loss on its way back and divides the
-/// gradients at the end, so that what is small survives in 16 bits.
+/// The loss of the network's prediction and its gradients.
+///
+/// In f16 the loss is multiplied on its way back, and gradients divided at the end, so that what is small survives
+/// (*Mixed Precision Training*, arXiv:1710.03740). The factor is the number of elements that the loss is the mean of,
+/// which makes gradients at the network's end about as large as its error; where they grow beyond f16 on their way, the
+/// step is done again with a smaller factor. Nothing is remembered from step to step, so a run that was stopped goes on
+/// with the same numbers.
 pub fn loss_and_gradients<B: TrackingBackend>(
     unet: &VideoUNet<B>,
     question: Question<B>,
     parameters: &Parameters<'_, B>,
-    loss: impl FnOnce(Tensor<B, 5>) -> Tensor<B, 1>,
+    loss: impl Fn(Tensor<B, 5>) -> Tensor<B, 1>,
     activations: Activations,
+) -> LossAndGradients<B> {
+    let once = |scale| {
+        let question = question.clone();
+        match activations {
+            Activations::Keep => whole(unet, question, parameters, &loss, scale),
+            Activations::Recompute => by_stages(unet, question, parameters, &loss, scale),
+        }
+    };
+    if unet.precision() != Precision::F16 {
+        return finished(once(1.0), parameters, 1.0);
+    }
+    let elements: usize = question.sample.dims().iter().product();
+    let mut scale = (elements as f64).log2().round().exp2();
+    loop {
+        let (value, gradients) = finished(once(scale), parameters, scale);
+        let is_usable = !value.is_finite() || gradients.iter().all(is_finite);
+        if is_usable || scale <= 1.0 {
+            return (value, gradients);
+        }
+        scale /= SCALE_STEP;
+    }
+}
+
+/// What a factor that was too large is divided by.
+const SCALE_STEP: f64 = 16.0;
+
+/// Gradients without the factor, zero where there are none.
+fn finished<B: TrackingBackend>(
+    (loss, gradients): (f32, MaybeGradients<B>),
+    parameters: &Parameters<'_, B>,
     scale: f64,
 ) -> LossAndGradients<B> {
-    let (loss, gradients) = match activations {
-        Activations::Keep => whole(unet, question, parameters, loss, scale),
-        Activations::Recompute => by_stages(unet, question, parameters, loss, scale),
-    };
     let zeros = |value: &Tensor<B::InnerBackend, 3>| value.zeros_like();
     let gradients = gradients.into_iter().zip(&parameters.values);
     let gradients = gradients.map(|(gradient, value)| match gradient {
@@ -109,7 +140,7 @@ fn whole<B: TrackingBackend>(
     unet: &VideoUNet<B>,
     question: Question<B>,
     parameters: &Parameters<'_, B>,
-    loss: impl FnOnce(Tensor<B, 5>) -> Tensor<B, 1>,
+    loss: impl Fn(Tensor<B, 5>) -> Tensor<B, 1>,
     scale: f64,
 ) -> (f32, MaybeGradients<B>) {
     let tracked = parameters.tracked();
@@ -127,7 +158,7 @@ fn by_stages<B: TrackingBackend>(
     unet: &VideoUNet<B>,
     question: Question<B>,
     parameters: &Parameters<'_, B>,
-    loss: impl FnOnce(Tensor<B, 5>) -> Tensor<B, 1>,
+    loss: impl Fn(Tensor<B, 5>) -> Tensor<B, 1>,
     scale: f64,
 ) -> (f32, MaybeGradients<B>) {
     let stages = unet.stages();
@@ -236,6 +267,11 @@ impl<B: TrackingBackend> FeatureGradients<B> {
         }
         found
     }
+}
+
+fn is_finite<B: Backend>(gradient: &Tensor<B, 3>) -> bool {
+    let largest = gradient.clone().abs().max().into_data();
+    largest.iter::<f32>().all(f32::is_finite)
 }
 
 /// The same values as the start of a new graph.

@@ -234,9 +234,8 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
             self.unet,
             question,
             &parameters,
-            |predicted| objective.loss(predicted, target, draw.frame),
+            |predicted| objective.loss(predicted, target.clone(), draw.frame),
             self.activations,
-            1.0,
         )
     }
 

@@ -48,6 +48,7 @@ pub mod shape;
 pub mod sites;
 pub mod source;
 pub mod summary;
+mod text;
 pub mod transfer;
 pub mod variant;
 pub mod workspace;

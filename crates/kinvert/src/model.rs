@@ -110,7 +110,12 @@ pub fn load_model(
         }
     }
 
-    device.run(Load(source, options))
+    let free_bytes = || device.memory().map(|memory| memory.free_bytes);
+    let options = LoadOptions {
+        free_bytes: options.free_bytes.or_else(free_bytes),
+        ..*options
+    };
+    device.run(Load(source, &options))
 }
 
 impl<B: TrackingBackend> MotionModel for Pipeline<B> {

@@ -9,7 +9,7 @@ use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Int, Tensor, TensorData};
 use kinvert_diffusion::{DdimInversion, Guidance, NoiseSchedule, NoiseSource, Sampler};
-use kinvert_nets::clip::{CLIPTextModel, CLIPTokenizer};
+use kinvert_nets::autoencoder_kl::Slices;
 use kinvert_nets::kernels::TrackingBackend;
 use kinvert_nets::{AutoencoderKL, Hooks, TemporalSite, VideoUNet, VideoUNetConfig};
 use kinvert_video::Clip;
@@ -19,23 +19,43 @@ use sha2::{Digest, Sha256};
 use crate::checkpoint::Checkpoint;
 use crate::embedding::{Debias, Embedding, SiteEmbeddings};
 use crate::error::Error;
+use crate::gradient::Activations;
 use crate::import::read_published_embeddings;
 use crate::inversion::{Learner, Reference, to_floats};
 use crate::lora::{LoraAdapter, LoraId, SpatialLora};
 use crate::modulation::MotionModulation;
 use crate::motion::{Array, ModelId, Motion, MotionMetadata};
 use crate::pixels;
+use crate::plan::{ClipShape, ModelCost, usable};
 use crate::projection::Projection;
 use crate::published::{PublishedClip, recommendations};
 use crate::settings::{
     Contribution, GenerationSettings, InversionSettings, MotionKind, Recommendations,
 };
 use crate::source::{LoadOptions, ModelSource};
+use crate::text::TextEncoder;
 use crate::workspace::{INVERTED_LATENTS, LATENTS, Workspace};
 use kinvert_base::Progress;
 
 /// Frames that the autoencoder works on at a time, so that its memory does not grow with the clip.
-pub(crate) const VAE_SLICE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+const VAE_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+
+/// Sides of the tiles of large frames, in latents, where memory is short: 512 pixels, as the reference library has it.
+const VAE_TILE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+
+/// Latents of a frame beyond which it is large: as many as two tiles have.
+const LARGE_FRAME: usize = 2 * 64 * 64;
+
+/// How much of a clip whose latents are `[height, width]` the autoencoder works on at a time.
+pub(crate) fn vae_slices(low_memory: bool, [height, width]: [usize; 2]) -> Slices {
+    if !low_memory {
+        return Slices::of(VAE_FRAMES);
+    }
+    Slices {
+        tile: (height * width > LARGE_FRAME).then_some(VAE_TILE),
+        ..Slices::of(NonZeroUsize::MIN)
+    }
+}
 
 /// Label of the noise that generation starts from.
 const START_NOISE: &str = "generation.noise";
@@ -49,14 +69,15 @@ type Inner<B> = <B as AutodiffBackend>::InnerBackend;
 pub struct Pipeline<B: TrackingBackend> {
     id: ModelId,
     recommendations: Recommendations,
-    tokenizer: CLIPTokenizer,
-    text_encoder: CLIPTextModel<Inner<B>>,
+    text: TextEncoder<Inner<B>>,
     vae: AutoencoderKL<Inner<B>>,
     unet_config: VideoUNetConfig,
     unet: VideoUNet<Inner<B>>,
     tracked_unet: VideoUNet<B>,
     schedule: NoiseSchedule,
     lora: Option<(LoraId, SpatialLora)>,
+    cost: ModelCost,
+    options: LoadOptions,
     device: B::Device,
 }
 
@@ -72,7 +93,7 @@ impl<B: TrackingBackend> Pipeline<B> {
     ) -> Result<Self, Error> {
         let files = &source.pipeline;
         let unet_config = source.unet_config()?;
-        let recommendations = Recommendations::load(files, recommendations(&unet_config))?;
+        let recommendations = source.recommendations()?;
         let id = ModelId {
             name: recommendations
                 .name
@@ -81,17 +102,18 @@ impl<B: TrackingBackend> Pipeline<B> {
             sha256: source.sha256()?,
         };
         let scheduler = source.scheduler(&unet_config)?;
+        let cost = ModelCost::read_on::<B>(source, options, device)?;
         let adapter = source.motion_adapter()?;
         let (_, tracked_unet) =
             VideoUNet::<B>::load_with(&source.unet(), adapter.as_ref(), device, options.precision)?;
         let pipeline = Self {
             id,
             recommendations,
-            tokenizer: CLIPTokenizer::load(&source.tokenizer()?)?,
-            text_encoder: CLIPTextModel::load(
-                &files.part("text_encoder"),
-                device,
+            text: TextEncoder::load(
+                &source.tokenizer()?,
+                files.part("text_encoder"),
                 options.precision,
+                device,
             )?,
             vae: AutoencoderKL::load(&files.part("vae"), device, options.precision)?,
             unet_config,
@@ -99,6 +121,8 @@ impl<B: TrackingBackend> Pipeline<B> {
             tracked_unet,
             schedule: NoiseSchedule::new(&scheduler)?,
             lora: None,
+            cost,
+            options: *options,
             device: device.clone(),
         };
         pipeline.check_parts(source)?;
@@ -106,10 +130,9 @@ impl<B: TrackingBackend> Pipeline<B> {
     }
 
     fn check_parts(&self, source: &ModelSource) -> Result<(), Error> {
-        self.tokenizer.check_fits(self.text_encoder.config())?;
         let unet = || source.unet().label("config.json");
         let (wanted, found) = (
-            self.text_encoder.config().hidden_size,
+            self.text.config().hidden_size,
             self.unet_config.cross_attention_dim(),
         );
         if wanted != found {
@@ -227,19 +250,15 @@ impl<B: TrackingBackend> Pipeline<B> {
     }
 
     /// States of a prompt, `[1, text tokens, channels]`. A prompt that is too long is cut short with a note.
-    pub fn text_states(&self, prompt: &str, progress: &mut dyn Progress) -> Tensor<Inner<B>, 3> {
-        let encoding = self.tokenizer.encode(prompt);
-        if let Some(cut) = encoding.truncated {
-            let limit = self.tokenizer.max_length() - 2;
-            progress.note(&format!(
-                "the prompt is too long for the text encoder: it takes {limit} tokens, the last {cut} were \
-                 left out"
-            ));
-        }
-        let length = encoding.ids.len();
-        let ids: Tensor<Inner<B>, 2, Int> =
-            Tensor::from_data(TensorData::new(encoding.ids, [1, length]), &self.device);
-        self.text_encoder.forward(ids).last_hidden_state
+    ///
+    /// # Errors
+    /// If the text encoder was let go meanwhile and its files are no longer there.
+    pub fn text_states(
+        &self,
+        prompt: &str,
+        progress: &mut dyn Progress,
+    ) -> Result<Tensor<Inner<B>, 3>, Error> {
+        self.text.states(prompt, progress)
     }
 
     /// Latents of a clip, `[1, channels, frames, height, width]`, scaled for the network. The mean of the
@@ -252,12 +271,13 @@ impl<B: TrackingBackend> Pipeline<B> {
         clip: &Clip,
         progress: &mut dyn Progress,
     ) -> Result<Tensor<Inner<B>, 5>, Error> {
-        self.latent_size([clip.width() as usize, clip.height() as usize])?;
+        let latent_size = self.latent_size([clip.width() as usize, clip.height() as usize])?;
+        let slices = vae_slices(self.options.low_memory, latent_size);
         progress.start("encoding the clip", clip.len());
         let frames = pixels::to_tensor(clip, &self.device);
         let latents = self
             .vae
-            .encode_clip(frames, VAE_SLICE, &mut |done, _| progress.advance(done, ""));
+            .encode_clip(frames, slices, &mut |done, _| progress.advance(done, ""));
         progress.finish();
         Ok(latents)
     }
@@ -273,9 +293,11 @@ impl<B: TrackingBackend> Pipeline<B> {
         progress: &mut dyn Progress,
     ) -> Result<Clip, Error> {
         progress.start("decoding the clip", latents.dims()[2]);
-        let decoded = self.vae.decode_clip(latents, VAE_SLICE, &mut |done, _| {
-            progress.advance(done, "")
-        });
+        let [_, _, _, height, width] = latents.dims();
+        let slices = vae_slices(self.options.low_memory, [height, width]);
+        let decoded = self
+            .vae
+            .decode_clip(latents, slices, &mut |done, _| progress.advance(done, ""));
         let clip = pixels::to_clip(decoded, fps)?;
         progress.finish();
         Ok(clip)
@@ -293,7 +315,7 @@ impl<B: TrackingBackend> Pipeline<B> {
         progress: &mut dyn Progress,
     ) -> Result<Tensor<Inner<B>, 5>, Error> {
         let mut inversion = DdimInversion::new(&self.schedule, steps)?;
-        let text = self.text_states("", progress);
+        let text = self.text_states("", progress)?;
         self.walk(
             &mut inversion,
             "inverting the clip",
@@ -320,10 +342,10 @@ impl<B: TrackingBackend> Pipeline<B> {
     ) -> Result<Tensor<Inner<B>, 5>, Error> {
         let guidance = Guidance::new(settings.guidance)?;
         let mut sampler = settings.sampler.build(&self.schedule, settings.steps)?;
-        let mut text = self.text_states(prompt, progress);
+        let mut text = self.text_states(prompt, progress)?;
         if guidance.needs_unconditional() {
             text = Tensor::cat(
-                vec![self.text_states(&settings.negative_prompt, progress), text],
+                vec![self.text_states(&settings.negative_prompt, progress)?, text],
                 0,
             );
         }
@@ -333,16 +355,15 @@ impl<B: TrackingBackend> Pipeline<B> {
             start,
             progress,
             |latents, timestep| {
-                if guidance.needs_unconditional() {
-                    let both = Tensor::cat(vec![latents.clone(), latents], 0);
-                    guidance.combine_halves(self.unet.forward(
-                        both,
-                        &[timestep],
-                        text.clone(),
-                        hooks,
-                    ))
+                let predict = |latents, text| self.unet.forward(latents, &[timestep], text, hooks);
+                if !guidance.needs_unconditional() {
+                    predict(latents, text.clone())
+                } else if self.options.low_memory {
+                    let half = |index| predict(latents.clone(), text.clone().narrow(0, index, 1));
+                    guidance.combine(half(0), half(1))
                 } else {
-                    self.unet.forward(latents, &[timestep], text.clone(), hooks)
+                    let both = Tensor::cat(vec![latents.clone(), latents], 0);
+                    guidance.combine_halves(predict(both, text.clone()))
                 }
             },
         )
@@ -357,6 +378,7 @@ impl<B: TrackingBackend> Pipeline<B> {
         progress: &mut dyn Progress,
         model: impl Fn(Tensor<Inner<B>, 5>, f64) -> Tensor<Inner<B>, 5>,
     ) -> Result<Tensor<Inner<B>, 5>, Error> {
+        self.text.let_go();
         progress.start(stage, sampler.steps());
         for index in 0..sampler.steps() {
             if progress.is_cancelled() {
@@ -399,6 +421,11 @@ impl<B: TrackingBackend> Pipeline<B> {
         for site in &sites {
             settings.check_site(&site.name, site.grid([height, width]))?;
         }
+        let shape = ClipShape {
+            frames: clip.len(),
+            size,
+        };
+        let activations = self.activations(shape, settings)?;
         let reference_sha256 = pixels::sha256(clip);
         let workspace = workspace.map(Workspace::open).transpose()?;
 
@@ -423,9 +450,9 @@ impl<B: TrackingBackend> Pipeline<B> {
 
         let reference = Reference {
             latents: Tensor::from_inner(latents),
-            caption_states: Tensor::from_inner(self.text_states(caption, progress)),
+            caption_states: Tensor::from_inner(self.text_states(caption, progress)?),
         };
-        let mut learner = Learner::new(
+        let learner = Learner::new(
             &self.tracked_unet,
             &self.schedule,
             settings,
@@ -433,6 +460,8 @@ impl<B: TrackingBackend> Pipeline<B> {
             [clip.len(), height, width],
             &self.device,
         );
+        let mut learner = learner.with_activations(activations);
+        self.text.let_go();
         let run = fingerprint(&(&latents_key, caption, settings));
         let saved = workspace
             .as_ref()
@@ -569,6 +598,8 @@ impl<B: TrackingBackend> Pipeline<B> {
         pixels::check_size(size, frames)?;
         self.check_frames(frames)?;
         let latent_size = self.latent_size(size)?;
+        let learned = motion.map(|motion| &motion.metadata.settings);
+        self.check_generating(ClipShape { frames, size }, learned, settings)?;
         let modulation = match motion {
             Some(motion) => self.modulation(motion, settings, frames, latent_size)?,
             None => None,
@@ -650,6 +681,64 @@ impl<B: TrackingBackend> Pipeline<B> {
             model: self.id.name.clone(),
             sha256: self.id.short_hash().into(),
         })
+    }
+
+    /// What becomes of activations while a motion is learned from a clip.
+    ///
+    /// # Errors
+    /// [`Error::NotEnoughMemory`] if the device has too little for either way.
+    fn activations(
+        &self,
+        clip: ClipShape,
+        settings: &InversionSettings,
+    ) -> Result<Activations, Error> {
+        let generation = &self.recommendations.generation;
+        let plan = |clip| self.cost.plan(clip, settings, generation);
+        let activations = match self.options.low_memory {
+            true => Activations::Recompute,
+            false => plan(clip)?.activations(self.options.free_bytes),
+        };
+        let least = |clip| Ok(plan(clip)?.learning_bytes(Activations::Recompute));
+        self.check_memory("learning from", clip, least)?;
+        Ok(activations)
+    }
+
+    /// Refuses a clip for which the device has too little memory.
+    fn check_generating(
+        &self,
+        clip: ClipShape,
+        learned: Option<&InversionSettings>,
+        settings: &GenerationSettings,
+    ) -> Result<(), Error> {
+        let inversion = learned.unwrap_or(&self.recommendations.inversion);
+        let least = |clip| {
+            Ok(self
+                .cost
+                .plan(clip, inversion, settings)?
+                .generating_bytes())
+        };
+        self.check_memory("generating", clip, least)
+    }
+
+    fn check_memory(
+        &self,
+        work: &'static str,
+        clip: ClipShape,
+        needed: impl Fn(ClipShape) -> Result<u64, Error>,
+    ) -> Result<(), Error> {
+        let needed_bytes = needed(clip)?;
+        match self.options.free_bytes {
+            Some(free_bytes) if needed_bytes > free_bytes => Err(Error::NotEnoughMemory {
+                work,
+                clip,
+                needed_bytes,
+                free_bytes,
+                smaller: self.cost.smaller(clip, |clip| {
+                    needed(clip).is_ok_and(|bytes| bytes <= usable(free_bytes))
+                }),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The embeddings of a motion for a clip of the given frames and latent size, after the inference

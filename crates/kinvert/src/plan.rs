@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::gradient::Activations;
-use crate::pipeline::VAE_SLICE;
+use crate::pipeline::vae_slices;
 use crate::settings::{GenerationSettings, InversionSettings};
 use crate::source::{LoadOptions, ModelSource};
 
@@ -36,6 +36,7 @@ pub struct ModelCost {
     text_encoder: CLIPTextConfig,
     parameters: PartSizes,
     precision: Precision,
+    low_memory: bool,
 }
 
 /// What is to be made.
@@ -120,11 +121,17 @@ pub struct GeneratingPlan {
 impl WorkPlan {
     /// Most memory of all the work, if learning does with activations as is said.
     pub fn bytes(&self, activations: Activations) -> u64 {
+        self.learning_bytes(activations)
+            .max(self.generating_bytes())
+    }
+
+    /// Most memory of learning alone.
+    pub fn learning_bytes(&self, activations: Activations) -> u64 {
         let learning = match activations {
             Activations::Keep => self.learning.bytes_if_kept,
             Activations::Recompute => self.learning.bytes_if_recomputed,
         };
-        learning.max(self.generating_bytes())
+        learning.max(self.loading_bytes)
     }
 
     /// Most memory of generating alone.
@@ -155,27 +162,6 @@ impl WorkPlan {
     }
 }
 
-/// Counts the numbers of a model's parts. Their networks are built without weights, so that nothing is taken for it.
-struct Count<'a>(
-    &'a VideoUNetConfig,
-    &'a AutoencoderKLConfig,
-    &'a CLIPTextConfig,
-    &'a str,
-);
-
-impl OnDevice for Count<'_> {
-    type Output = Result<PartSizes, Error>;
-
-    fn run<B: TrackingBackend>(self, device: &B::Device) -> Self::Output {
-        let Self(unet, vae, text_encoder, path) = self;
-        Ok(PartSizes {
-            unet: parameters(&unet.init::<B>(device)),
-            vae: parameters(&vae.init::<B>(device)),
-            text_encoder: parameters(&text_encoder.init::<B>(path, device)?),
-        })
-    }
-}
-
 /// Bytes that a plan may take of those that are free.
 pub fn usable(free_bytes: u64) -> u64 {
     (free_bytes as f64 * USABLE) as u64
@@ -191,19 +177,43 @@ impl ModelCost {
         options: &LoadOptions,
         device: Device,
     ) -> Result<Self, Error> {
+        struct Read<'a>(&'a ModelSource, &'a LoadOptions);
+
+        impl OnDevice for Read<'_> {
+            type Output = Result<ModelCost, Error>;
+
+            fn run<B: TrackingBackend>(self, device: &B::Device) -> Self::Output {
+                ModelCost::read_on::<B>(self.0, self.1, device)
+            }
+        }
+
+        device.run(Read(source, options))
+    }
+
+    pub(crate) fn read_on<B: TrackingBackend>(
+        source: &ModelSource,
+        options: &LoadOptions,
+        device: &B::Device,
+    ) -> Result<Self, Error> {
         let part = |name| source.pipeline.part(name);
         let vae: AutoencoderKLConfig = part("vae").json(CONFIG)?;
         vae.validate(&part("vae").label(CONFIG))?;
         let unet = source.unet_config()?;
         let text_encoder: CLIPTextConfig = part("text_encoder").json(CONFIG)?;
         let path = part("text_encoder").label(CONFIG);
-        let parameters = device.run(Count(&unet, &vae, &text_encoder, &path))?;
+        // Networks are built without weights, so that nothing is taken for counting them.
+        let parameters = PartSizes {
+            unet: parameters(&unet.init::<B>(device)),
+            vae: parameters(&vae.init::<B>(device)),
+            text_encoder: parameters(&text_encoder.init::<B>(&path, device)?),
+        };
         Ok(Self {
             unet,
             vae,
             text_encoder,
             parameters,
             precision: options.precision,
+            low_memory: options.low_memory,
         })
     }
 
@@ -224,20 +234,27 @@ impl ModelCost {
         let resident = bytes(self.parameters.unet + self.parameters.vae);
         let pass = |batch| self.pass(batch, clip.frames, latent_size);
 
-        let (single, guided) = (
-            pass(1),
-            pass(if generation.guidance == 1.0 { 1 } else { 2 }),
-        );
+        let is_guided = generation.guidance != 1.0;
+        let (single, guided) = match is_guided && !self.low_memory {
+            true => (pass(1), pass(2)),
+            false => (pass(1), pass(1)),
+        };
         let first = first_stage(&single, &sites);
         let embeddings = embeddings(&sites, inversion, clip.frames, latent_size);
         let learned = embeddings * F32_BYTES * COPIES_OF_EMBEDDINGS;
         let [width, height] = clip.size;
-        let frames = VAE_SLICE.get().min(clip.frames);
-        let slices = clip.frames.div_ceil(frames) as u64;
+        let slices = vae_slices(self.low_memory, latent_size);
+        let frames = slices.frames.get().min(clip.frames);
+        let area = match slices.tile {
+            Some(tile) => latent_size.map(|side| side.min(tile.get()) * self.compression()),
+            None => [height, width],
+        };
         let (encode, decode) = (
-            self.vae.encode_cost(frames, [height, width]),
-            self.vae.decode_cost(frames, [height, width]),
+            self.vae.encode_cost(frames, area),
+            self.vae.decode_cost(frames, area),
         );
+        // Tiles overlap, which is left out: operations by area.
+        let slices = (clip.frames * width * height).div_ceil(frames * area[0] * area[1]) as u64;
         let pixels = (3 * clip.frames * width * height) as u64 * F32_BYTES;
         let forward = |cost: &PassCost| resident + bytes(cost.forward_peak());
         let with_embeddings = |numbers| resident + learned + bytes(numbers);
@@ -263,7 +280,10 @@ impl ModelCost {
                 steps: generation.steps,
                 denoising_bytes: forward(&guided) + embeddings * F32_BYTES,
                 decoding_bytes: resident + pixels + bytes(decode.peak),
-                step_flops: guided.flops(),
+                step_flops: match is_guided && self.low_memory {
+                    true => guided.flops() * 2,
+                    false => guided.flops(),
+                },
                 decoding_flops: decode.flops * slices,
             },
         })
@@ -304,8 +324,13 @@ impl ModelCost {
         1 << (self.vae.block_out_channels.len() - 1 + self.unet.levels() - 1)
     }
 
+    /// Pixels along each side that a latent position covers.
+    fn compression(&self) -> usize {
+        1 << (self.vae.block_out_channels.len() - 1)
+    }
+
     fn latent_size(&self, [width, height]: [usize; 2]) -> Result<[usize; 2], Error> {
-        let step = 1 << (self.vae.block_out_channels.len() - 1);
+        let step = self.compression();
         if width == 0 || height == 0 || width % step > 0 || height % step > 0 {
             let found = format!("{width}x{height}");
             return Err(Error::setting(

@@ -6,6 +6,9 @@ use kinvert_nets::{ModelFiles, Precision, VideoUNetConfig, weight_files};
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::plan::ClipShape;
+use crate::published::{self, PublishedClip};
+use crate::settings::Recommendations;
 
 /// File in `scheduler/` that describes the noise schedule.
 const SCHEDULER: &str = "scheduler_config.json";
@@ -72,6 +75,28 @@ impl ModelSource {
         Ok(VideoUNetConfig::read_with(&self.unet(), adapter.as_ref())?)
     }
 
+    /// What the model's folder recommends; where it says nothing, what its kind was published with.
+    ///
+    /// # Errors
+    /// If a configuration is missing, damaged or not supported.
+    pub fn recommendations(&self) -> Result<Recommendations, Error> {
+        let published = published::recommendations(&self.unet_config()?);
+        Recommendations::load(&self.pipeline, published)
+    }
+
+    /// The clips that the model makes, unless asked otherwise.
+    ///
+    /// # Errors
+    /// As [`recommendations`](Self::recommendations).
+    pub fn usual_clip(&self) -> Result<ClipShape, Error> {
+        let recommended = self.recommendations()?;
+        let published = PublishedClip::of(&self.unet_config()?);
+        Ok(ClipShape {
+            frames: recommended.frames.unwrap_or(published.frames),
+            size: recommended.size.unwrap_or(published.size),
+        })
+    }
+
     /// The noise schedule.
     ///
     /// Motion modules were trained with betas in equal steps (`noise_scheduler_kwargs` of AnimateDiff's published
@@ -105,7 +130,7 @@ impl ModelSource {
     }
 
     /// Where the model comes from, in a few words: the names of its folders or files.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let parts = [&self.unet, &self.motion_adapter].into_iter().flatten();
         let all = std::iter::once(&self.pipeline).chain(parts);
         all.map(ModelFiles::name).collect::<Vec<_>>().join(" + ")
@@ -176,4 +201,10 @@ pub struct LoadOptions {
     /// be computed in f16 is [loaded in f32](kinvert_nets::AutoencoderKL::load) all the same. Latents, embeddings, their
     /// optimiser and the noise schedule are f32.
     pub precision: Precision,
+    /// Take less memory where that costs time: activations are computed again while learning, both halves of the
+    /// guidance one after the other, and the autoencoder works frame by frame and, on large frames, tile by tile.
+    pub low_memory: bool,
+    /// Memory that the device has free, in bytes, if it is known: learning keeps its activations if they fit, and what
+    /// cannot fit at all is refused before it is begun.
+    pub free_bytes: Option<u64>,
 }

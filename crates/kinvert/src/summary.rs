@@ -53,7 +53,7 @@ impl ModelSummary {
         let unet = source.unet_config()?;
         let published = PublishedClip::of(&unet);
         let schedule = NoiseSchedule::new(&source.scheduler(&unet)?)?;
-        let recommendations = Recommendations::load(&source.pipeline, recommendations(&unet))?;
+        let recommendations = source.recommendations()?;
         let site = |site: TemporalSite| SiteSummary {
             name: site.name,
             channels: site.channels,

@@ -6,6 +6,9 @@
 
 use burn::prelude::*;
 
+use crate::kernels::NetBackend;
+use crate::layers::apply::cast_like;
+
 /// Share of a tile that overlaps the next, as one in so many.
 const OVERLAP: usize = 4;
 
@@ -22,7 +25,7 @@ pub struct TileSides {
 ///
 /// # Panics
 /// If a side is less than four.
-pub fn by_tiles<B: Backend>(
+pub fn by_tiles<B: NetBackend>(
     images: Tensor<B, 4>,
     sides: TileSides,
     network: impl Fn(Tensor<B, 4>) -> Tensor<B, 4>,
@@ -72,7 +75,7 @@ pub fn by_tiles<B: Backend>(
 }
 
 /// `tile` with its first places along an axis faded in from the last ones of the tile `before` it.
-fn blend<B: Backend>(
+fn blend<B: NetBackend>(
     before: &Tensor<B, 4>,
     tile: Tensor<B, 4>,
     axis: usize,
@@ -88,7 +91,7 @@ fn blend<B: Backend>(
     shape[axis] = extent;
     let device = tile.device();
     let weight: Tensor<B, 4> = Tensor::from_data(TensorData::new(fading, shape), &device);
-    let weight = weight.cast(burn::tensor::FloatDType::from(tile.dtype()));
+    let weight = cast_like(weight, &tile);
     let from = before.clone().narrow(axis, size_before - extent, extent);
     let to = tile.clone().narrow(axis, 0, extent);
     let faded = from.clone() + (to - from) * weight;

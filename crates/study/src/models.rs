@@ -22,7 +22,10 @@ impl Models {
     pub(crate) fn new(device: Device, precision: Precision) -> Self {
         Self {
             device,
-            options: LoadOptions { precision },
+            options: LoadOptions {
+                precision,
+                ..LoadOptions::default()
+            },
             loaded: HashMap::new(),
         }
     }

@@ -65,6 +65,10 @@ pub struct GlobalArgs {
     /// CPU and bf16 or f16 on GPUs that have it
     #[arg(long, global = true, value_name = "FORMAT", default_value = "auto")]
     pub dtype: Dtype,
+    /// Take less memory where that costs time: compute activations again while learning, halves of the guidance one
+    /// after the other, the autoencoder frame by frame
+    #[arg(long, global = true)]
+    pub low_memory: bool,
     /// Print the result as JSON on stdout
     #[arg(long, global = true)]
     pub json: bool,
@@ -122,6 +126,7 @@ pub enum Command {
     Import(ImportArgs),
     Inspect(InspectArgs),
     Models(models::ModelsArgs),
+    Plan(PlanArgs),
     Planner(planner::PlannerArgs),
     Sprites(SpritesArgs),
     Study(study::StudyArgs),
@@ -327,6 +332,39 @@ Examples:
 
 With --json, stdout carries a list of {device (what --device takes), name, kind (cpu, gpu, or software: a CPU behind a
 GPU's interface), memory {total_bytes, free_bytes} (null where it cannot be asked for), dtypes}.";
+
+/// Say what learning a motion and generating a clip would take: memory and operations, and whether it fits.
+///
+/// Nothing is computed and no weight is read: a model's configurations are enough.
+#[derive(Debug, Args)]
+#[command(after_help = PLAN_EXAMPLES)]
+pub struct PlanArgs {
+    /// Frames of the clip [default: the model's; published 24]
+    #[arg(long, value_name = "N")]
+    pub frames: Option<usize>,
+    /// Width and height in pixels [default: the model's; published 576x320]
+    #[arg(long, value_name = "WxH")]
+    pub size: Option<FrameSize>,
+    #[command(flatten)]
+    pub inversion: InversionArgs,
+    /// Denoising steps [default: the model's; built in 15, published 30]
+    #[arg(long, value_name = "N", help_heading = "Generating")]
+    pub sampling_steps: Option<usize>,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+}
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  kinvert plan
+  kinvert plan --model cerspense/zeroscope_v2_576w --size 576x320 --frames 24 --dtype bf16
+  kinvert plan --model ./zeroscope --device cuda --low-memory --json
+
+With --json, stdout carries {model, frames, size, precision, parameters {unet, vae, text_encoder}, loading_bytes, learning
+{steps, embeddings, bytes_if_kept, bytes_if_recomputed, step_flops_if_kept {linear, convolution, attention},
+step_flops_if_recomputed {…}, preparation_flops {…}}, generating {steps, denoising_bytes, decoding_bytes, step_flops {…},
+decoding_flops {…}}, device, free_bytes (null where the device does not tell), recompute, bytes, flops, fits (null
+likewise), smaller [{frames, size}]}.";
 
 /// The world that the built-in model knows.
 #[derive(Debug, Args)]

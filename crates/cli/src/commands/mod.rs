@@ -8,6 +8,7 @@ pub mod import;
 pub mod inspect;
 pub mod invert;
 pub mod models;
+pub mod plan;
 pub mod planner;
 pub mod sprites;
 pub mod study;

@@ -173,8 +173,8 @@ impl<B: TrackingBackend> LearnedLora<B> {
                 })),
             },
         };
-        let loss = |predicted| mean_square(predicted - target);
-        loss_and_gradients(unet, question, &parameters, loss, activations, 1.0)
+        let loss = |predicted| mean_square(predicted - target.clone());
+        loss_and_gradients(unet, question, &parameters, loss, activations)
     }
 
     /// One step of its AdamW.
