@@ -28,7 +28,7 @@ use crate::motion::{Array, ModelId, Motion, MotionMetadata};
 use crate::pixels;
 use crate::plan::{ClipShape, ModelCost, usable};
 use crate::projection::Projection;
-use crate::published::{PublishedClip, recommendations};
+use crate::published::PublishedClip;
 use crate::settings::{
     Contribution, GenerationSettings, InversionSettings, MotionKind, Recommendations,
 };

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::motion::ModelId;
-use crate::published::{PublishedClip, recommendations};
-use crate::settings::{GenerationSettings, InversionSettings, Recommendations};
+use crate::published::PublishedClip;
+use crate::settings::{GenerationSettings, InversionSettings};
 use crate::source::ModelSource;
 
 /// What a base model is and what it is used for.

@@ -1,6 +1,5 @@
 //! `kinvert plan`.
 
-use kinvert::Recommendations;
 use kinvert::gradient::Activations;
 use kinvert::plan::{ClipShape, ModelCost, WorkPlan, usable};
 use serde::Serialize;
@@ -31,20 +30,15 @@ struct Report {
 pub fn run(args: PlanArgs, session: &Session) -> anyhow::Result<()> {
     let source = session.model_source()?;
     let options = session.load_options()?;
-    let recommended = Recommendations::of(&source)?;
+    let recommended = source.recommendations()?;
     let inversion = args.inversion.over(&recommended.inversion);
     let mut generation = args.generation.over(&recommended.generation);
     generation.steps = args.sampling_steps.unwrap_or(generation.steps);
     let cost = ModelCost::read(&source, &options, session.device())?;
+    let usual = source.usual_clip()?;
     let clip = ClipShape {
-        frames: args
-            .frames
-            .or(recommended.frames)
-            .unwrap_or(PUBLISHED.frames),
-        size: match args.size {
-            Some(size) => size.0,
-            None => recommended.size.unwrap_or(PUBLISHED.size),
-        },
+        frames: args.frames.unwrap_or(usual.frames),
+        size: args.size.map_or(usual.size, |size| size.0),
     };
     let plan = cost.plan(clip, &inversion, &generation)?;
     let memory = session.device().memory();
@@ -78,12 +72,6 @@ pub fn run(args: PlanArgs, session: &Session) -> anyhow::Result<()> {
     };
     session.print(&text(&report), &report)
 }
-
-/// The clips for which the method was published.
-const PUBLISHED: ClipShape = ClipShape {
-    frames: 24,
-    size: [576, 320],
-};
 
 fn text(report: &Report) -> String {
     let plan = &report.plan;
