@@ -100,7 +100,7 @@ pub fn temp() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-fn repository() -> PathBuf {
+pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

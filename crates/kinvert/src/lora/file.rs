@@ -28,7 +28,7 @@ pub(crate) const ADAPTER_METADATA: &str = "lora_adapter_metadata";
 /// What stands before the layers of the denoising network, in names and in the settings.
 pub(crate) const PREFIX: &str = "unet.";
 
-/// A LoRA of rank 128 for every layer of the largest network is half as large.
+/// A LoRA of the largest rank for every layer of ZeroScope is less than half as large.
 const MAX_FILE_BYTES: u64 = 4 << 30;
 
 impl SpatialLora {
