@@ -5,12 +5,12 @@
 //!     --size 576x320 --frames 24 --dtype bf16 --device cuda
 //! ```
 //!
-//! Prints a line of JSON with what was planned and what was measured. On the CPU memory is counted at the allocator;
-//! on a GPU it is what the driver says is taken, the engine's pool included.
+//! Prints a line of JSON with what was planned and what was measured. Memory is counted at the allocator, which knows of
+//! the CPU's alone. `benches/full_size.py` does the same with the reference library.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#![allow(clippy::print_stdout, reason = "a bench tells what it measured")]
+
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use burn::module::AutodiffModule;
@@ -25,6 +25,7 @@ use kinvert_nets::kernels::TrackingBackend;
 use kinvert_nets::video_unet::Stage;
 use kinvert_nets::weights::in_precision;
 use kinvert_nets::{Hooks, OnDevice, VideoUNetConfig, parameters};
+use kinvert_testkit::memory::{Counting, peak_of};
 use serde_json::json;
 
 const SCHEDULER: &[u8] = br#"{"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear",
@@ -54,6 +55,9 @@ struct Args {
     #[arg(long, hide = true)]
     bench: bool,
 }
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn size(text: &str) -> Result<[usize; 2], String> {
     let sides = text.split_once('x').ok_or("expected WxH")?;
@@ -187,56 +191,20 @@ struct Measured {
 }
 
 fn measure(args: &Args, mut work: impl FnMut() -> TensorData) -> Measured {
-    let before = CURRENT.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let mut seconds: Vec<f64> = (0..=args.steps)
-        .map(|_| {
-            let started = Instant::now();
-            let result = work();
-            let elapsed = started.elapsed().as_secs_f64();
-            assert!(result.iter::<f32>().all(f32::is_finite), "not finite");
-            elapsed
-        })
-        .skip(1)
-        .collect();
+    let mut timed = || {
+        let started = Instant::now();
+        let result = work();
+        let elapsed = started.elapsed().as_secs_f64();
+        assert!(result.iter::<f32>().all(f32::is_finite), "not finite");
+        elapsed
+    };
+    let (mut seconds, peak_bytes) = peak_of(|| {
+        timed(); // what is made once is made here
+        (0..args.steps.max(1)).map(|_| timed()).collect::<Vec<_>>()
+    });
     seconds.sort_by(f64::total_cmp);
     Measured {
         seconds: seconds[seconds.len() / 2],
-        peak_bytes: PEAK.load(Ordering::Relaxed) - before,
-    }
-}
-
-/// Counts bytes that are taken, and the most there ever were.
-struct Counting;
-
-static CURRENT: AtomicU64 = AtomicU64::new(0);
-static PEAK: AtomicU64 = AtomicU64::new(0);
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call is handed on to the system's allocator unchanged.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let bytes = layout.size() as u64;
-        let now = CURRENT.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller keeps the promises of this very function.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let bytes = layout.size() as u64;
-        let now = CURRENT.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: as above. Pages that are never written are not taken, but they are asked for.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        CURRENT.fetch_sub(layout.size() as u64, Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
+        peak_bytes,
     }
 }

@@ -7,6 +7,7 @@
 //! [`server`] is for what talks over a network.
 
 pub mod hub;
+pub mod memory;
 pub mod server;
 
 use std::path::{Path, PathBuf};

@@ -84,6 +84,8 @@ struct LayerCost {
     flops: Flops,
     /// Numbers that are kept for a backward pass.
     kept: u64,
+    /// Those of them that are kept if only what comes from the site on is tracked; none if there is no site.
+    kept_from_site: Option<u64>,
     /// Most numbers alive at once on the way forward, the layer's input and what is kept included.
     forward: u64,
     /// Most numbers alive at once on the way back, beside what is kept.
@@ -96,6 +98,10 @@ impl LayerCost {
         Self {
             flops: self.flops + next.flops,
             kept: self.kept + next.kept,
+            kept_from_site: match self.kept_from_site {
+                Some(kept) => Some(kept + next.kept),
+                None => next.kept_from_site,
+            },
             forward: self.forward.max(next.forward),
             backward: self.backward.max(next.backward),
         }
@@ -136,15 +142,17 @@ fn resnet(from: u64, to: u64, temb: Option<u64>, images: u64, places: u64) -> La
         flops,
         // What the two norms read.
         kept: (from + to) * places,
+        kept_from_site: None,
         // The residual, and around the norms and convolutions what goes in and what comes out.
         forward: (to + (from + input_again.max(to)).max(2 * to)) * places,
         backward: (from + 2 * to) * places,
     }
 }
 
-/// What transformer blocks over `tokens` tokens of `channels` have at the same time: the residuals within and around
-/// the block, and the eight- and fourfold width of the gated layer.
-const GATED_WIDTH: u64 = 14;
+/// How many times its width a transformer block has at the same time around its gated layer, whose input is eight and
+/// whose output four times as wide: on the way forward as measured on the CPU, on the way back by what is there.
+const FORWARD_WIDTH: u64 = 18;
+const BACKWARD_WIDTH: u64 = 14;
 
 /// Norms, projections and feed-forward of a transformer with one block, without its attentions: `kept` counts what
 /// the group norm, the norm before the gated layer, and the gate read.
@@ -156,8 +164,9 @@ fn transformer(channels: u64, inner: u64, tokens: u64) -> LayerCost {
     LayerCost {
         flops,
         kept: (channels + 9 * inner) * tokens,
-        forward: GATED_WIDTH * inner.max(channels) * tokens,
-        backward: GATED_WIDTH * inner.max(channels) * tokens,
+        kept_from_site: None,
+        forward: (channels + FORWARD_WIDTH * inner) * tokens,
+        backward: BACKWARD_WIDTH * inner.max(channels) * tokens,
     }
 }
 

@@ -29,6 +29,8 @@ pub struct StageCost {
     pub flops: Flops,
     /// What is kept for a backward pass.
     pub kept: u64,
+    /// Those of them that are kept if the stage's input is not tracked, but what comes from its site on is.
+    pub kept_from_site: u64,
     /// Most that is alive at once on the way forward, the stage's input included, earlier skip connections not.
     pub forward: u64,
     /// Most that is alive at once on the way back, beside what is kept.
@@ -87,8 +89,9 @@ impl PassCost {
     /// Most numbers alive at once if everything from the stage `first` on is kept for the way back.
     pub fn peak_if_kept(&self, first: Stage) -> u64 {
         let stages = self.from(first);
-        let kept: u64 = stages.iter().map(|stage| stage.kept).sum();
-        kept + stages.iter().map(|stage| stage.backward).max().unwrap_or(0)
+        let kept: u64 = stages.iter().skip(1).map(|stage| stage.kept).sum();
+        let of_first = stages.first().map_or(0, |stage| stage.kept_from_site);
+        of_first + kept + stages.iter().map(|stage| stage.backward).max().unwrap_or(0)
     }
 
     /// Most numbers alive at once if only what passes from stage to stage is kept, and stages from `first` on are
@@ -105,7 +108,8 @@ impl PassCost {
                 .map_or(0, |before| self.0[before].output);
             peak = peak.max(inputs + stage.kept + stage.backward + stage.output);
         }
-        peak.max(self.forward_peak())
+        // On the tracking backend a forward pass of which nothing is kept holds half as much again (measured).
+        peak.max(self.forward_peak() * 3 / 2)
     }
 
     fn from(&self, first: Stage) -> &[StageCost] {
@@ -275,6 +279,7 @@ fn unet(plan: &UNetPlan, transformer_in: Option<u64>, sizes: &Sizes) -> Vec<Stag
                 let cost = LayerCost {
                     flops: convolution(widths[0], out, 9, places),
                     kept: widths[0] * places,
+                    kept_from_site: None,
                     forward: (2 * widths[0] + out) * places,
                     backward: (widths[0] + out) * places,
                 };
@@ -285,6 +290,7 @@ fn unet(plan: &UNetPlan, transformer_in: Option<u64>, sizes: &Sizes) -> Vec<Stag
             stage,
             flops: cost.flops,
             kept: cost.kept,
+            kept_from_site: cost.kept_from_site.unwrap_or(cost.kept),
             forward: cost.forward,
             backward: cost.backward,
             output: out_channels * sizes.places(out_level),
@@ -320,9 +326,13 @@ impl Network<'_> {
     /// A temporal transformer with double self-attention.
     fn temporal(&self, channels: u64, inner: u64, level: usize) -> LayerCost {
         let (tokens, length) = (self.sizes.places(level), self.sizes.frames);
-        transformer(channels, inner, tokens)
+        let cost = transformer(channels, inner, tokens)
             .then(self_attention(inner, tokens, length))
-            .then(self_attention(inner, tokens, length))
+            .then(self_attention(inner, tokens, length));
+        LayerCost {
+            kept_from_site: Some(cost.kept),
+            ..cost
+        }
     }
 }
 
@@ -331,6 +341,7 @@ fn temporal_conv(channels: u64, places: u64) -> LayerCost {
     LayerCost {
         flops: convolution(channels, channels, 3, places) * 4,
         kept: 4 * channels * places,
+        kept_from_site: None,
         forward: 4 * channels * places,
         backward: 3 * channels * places,
     }
@@ -342,6 +353,7 @@ fn resampling(channels: u64, from: u64, to: u64) -> LayerCost {
     LayerCost {
         flops: convolution(channels, channels, 9, to),
         kept: 0,
+        kept_from_site: None,
         forward: channels * (from + enlarged + to),
         backward: channels * (from + enlarged + to),
     }
