@@ -154,8 +154,9 @@ fn both_losses_fall() {
     let pipeline = sprites();
     let device = *pipeline.device();
     let settings = InversionSettings {
-        learning_rate: 0.02,
-        lora_learning_rate: 5e-3,
+        learning_rate: 2e-3,
+        lora_learning_rate: 1e-3,
+        timesteps: "400-600".parse().unwrap(),
         ..hybrid(12)
     };
     let sites = settings.sites.select(&pipeline.sites()).unwrap();
