@@ -67,7 +67,7 @@ pub struct GlobalArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    Transfer(TransferArgs),
+    Transfer(Box<TransferArgs>),
     Invert(InvertArgs),
     Generate(GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
