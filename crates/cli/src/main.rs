@@ -38,7 +38,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     progress::listen_for_interrupts()?;
     let mut session = Session::new(cli.global);
     match cli.command {
-        Command::Transfer(args) => commands::transfer::run(args, &mut session),
+        Command::Transfer(args) => commands::transfer::run(*args, &mut session),
         Command::Invert(args) => commands::invert::run(args, &mut session),
         Command::Generate(args) => commands::generate::run(args, &mut session),
         Command::Devices(_) => commands::devices::run(&session),

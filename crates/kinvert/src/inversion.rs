@@ -14,6 +14,7 @@ use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Tensor, TensorData};
 use kinvert_diffusion::{NoiseSchedule, NoiseSource};
 use kinvert_nets::kernels::TrackingBackend;
+use kinvert_nets::layers::temporal::TemporalModulation;
 use kinvert_nets::{TemporalSite, VideoUNet};
 
 use crate::checkpoint::Checkpoint;
@@ -248,7 +249,19 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
     ) -> Option<LossAndGradients<B>> {
         let (lora, of_lora) = (self.lora.as_ref()?, draw.lora?);
         let (question, target) = self.question(reference, draw);
-        Some(lora.gradients(self.unet, question, target, of_lora, self.activations))
+        let motion = || -> Box<dyn TemporalModulation<B>> {
+            let values = self.embeddings.values().cloned();
+            let values: Vec<_> = values.map(Tensor::from_inner).collect();
+            Box::new(self.modulation(&values))
+        };
+        Some(lora.gradients(
+            self.unet,
+            question,
+            target,
+            of_lora,
+            &motion,
+            self.activations,
+        ))
     }
 
     /// What the network is asked in a step, and the answer that it should give.

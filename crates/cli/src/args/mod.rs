@@ -117,7 +117,7 @@ impl FromStr for Dtype {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    Transfer(TransferArgs),
+    Transfer(Box<TransferArgs>),
     Invert(InvertArgs),
     Generate(GenerateArgs),
     Devices(DevicesArgs),

@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(change(&with(0.4, 1), &input), change(&with(0.4, 1), &input));
         assert_ne!(change(&with(0.4, 1), &input), change(&with(0.4, 2), &input));
 
-        let mut mean = vec![0.0_f32; 30];
+        let mut mean = [0.0_f32; 30];
         for step in 0..4000 {
             let found = change(&with(0.4, step), &input);
             mean.iter_mut()
