@@ -5,7 +5,8 @@
 //!     --size 576x320 --frames 24 --dtype bf16 --device cuda
 //! ```
 //!
-//! Prints a line of JSON with what was planned and what was measured. Memory is counted at the allocator, which knows of
+//! Prints a line of JSON with what was planned and what was measured, beside the weights and, while learning, beside the
+//! optimiser's copies of the embeddings. Memory is counted at the allocator, which knows of
 //! the CPU's alone. `benches/full_size.py` does the same with the reference library.
 
 #![allow(clippy::print_stdout, reason = "a bench tells what it measured")]

@@ -21,9 +21,8 @@ const CONFIG: &str = "config.json";
 /// Bytes of an f32, in which latents, embeddings and their optimiser are kept.
 const F32_BYTES: u64 = 4;
 
-/// What AdamW has of every embedding at the same time: its value, two moments, its gradient, and what a step makes
-/// of value and moments.
-const COPIES_OF_EMBEDDINGS: u64 = 7;
+/// What there is of every embedding at the same time: its value, two moments of AdamW, and its gradient.
+const COPIES_OF_EMBEDDINGS: u64 = 4;
 
 /// Share of a device's free memory that is planned with; the rest is for what is not counted.
 const USABLE: f64 = 0.9;

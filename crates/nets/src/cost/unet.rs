@@ -108,8 +108,7 @@ impl PassCost {
                 .map_or(0, |before| self.0[before].output);
             peak = peak.max(inputs + stage.kept + stage.backward + stage.output);
         }
-        // On the tracking backend a forward pass of which nothing is kept holds half as much again (measured).
-        peak.max(self.forward_peak() * 3 / 2)
+        peak.max(self.forward_peak())
     }
 
     fn from(&self, first: Stage) -> &[StageCost] {
