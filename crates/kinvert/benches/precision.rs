@@ -84,7 +84,10 @@ fn main() {
 }
 
 fn run(precision: Precision) -> Run {
-    let options = LoadOptions { precision };
+    let options = LoadOptions {
+        precision,
+        ..LoadOptions::default()
+    };
     let pipeline = Pipeline::<B>::load(&model_files().into(), &options, &Default::default())
         .expect("the built-in model loads");
     let noise: Tensor<Flex, 5> = NoiseSource::new(1).gaussian("bench", 0, SHAPE, pipeline.device());

@@ -15,7 +15,10 @@ const CAPTION: &str = "a red circle on a gray background";
 const SHAPE: [usize; 5] = [1, 4, 4, 8, 8];
 
 fn pipeline(precision: Precision) -> Pipeline<B> {
-    let options = LoadOptions { precision };
+    let options = LoadOptions {
+        precision,
+        ..LoadOptions::default()
+    };
     Pipeline::load(&model_files().into(), &options, &Default::default()).unwrap()
 }
 
@@ -40,7 +43,7 @@ fn check(name: &str, tolerances: [Tolerance; 2], outputs: impl Fn(&Pipeline<B>) 
 fn text_states_drift_as_the_format_does() {
     let tolerances = [Tolerance::RelativeL2(2e-3), Tolerance::RelativeL2(2e-2)];
     check("text states", tolerances, |pipeline| {
-        values(pipeline.text_states(CAPTION, &mut Quiet))
+        values(pipeline.text_states(CAPTION, &mut Quiet).unwrap())
     });
 }
 
@@ -51,7 +54,7 @@ fn predictions_drift_as_the_format_does() {
         NoiseSource::new(1).gaussian("test", 0, SHAPE, &Default::default());
     for timestep in [1.0, 501.0, 999.0] {
         check("prediction", tolerances, |pipeline| {
-            let text = pipeline.text_states(CAPTION, &mut Quiet);
+            let text = pipeline.text_states(CAPTION, &mut Quiet).unwrap();
             let hooks = Hooks::default();
             values(
                 pipeline
@@ -81,7 +84,7 @@ fn gradients_of_embeddings_drift_as_the_format_does() {
         let unet = pipeline.tracked_unet();
         let learner = Learner::new(unet, pipeline.schedule(), &settings, &sites, grid, device);
         let latents: Tensor<Inner, 5> = NoiseSource::new(2).gaussian("test", 0, SHAPE, device);
-        let text = pipeline.text_states(CAPTION, &mut Quiet);
+        let text = pipeline.text_states(CAPTION, &mut Quiet).unwrap();
         let reference = Reference {
             latents: Tensor::from_inner(latents),
             caption_states: Tensor::from_inner(text),

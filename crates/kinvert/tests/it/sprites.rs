@@ -29,7 +29,11 @@ fn text_and_latents() {
         ("text_prompt", PROMPT),
         ("text_empty", ""),
     ] {
-        recording.expect(name, pipeline.text_states(prompt, &mut Quiet), PASS);
+        recording.expect(
+            name,
+            pipeline.text_states(prompt, &mut Quiet).unwrap(),
+            PASS,
+        );
     }
     recording.expect(
         "latents",
@@ -84,7 +88,7 @@ fn twenty_steps_of_learning() {
     );
     let reference: Reference<B> = Reference {
         latents: Tensor::from_inner(golden_latents()),
-        caption_states: Tensor::from_inner(pipeline.text_states(CAPTION, &mut Quiet)),
+        caption_states: Tensor::from_inner(pipeline.text_states(CAPTION, &mut Quiet).unwrap()),
     };
     let noises = recording.shape("noises");
     let per_step: usize = noises[1..].iter().product();
