@@ -5,6 +5,9 @@
 //! device (`vulkan`, `cuda:1`); without it the first GPU is taken, be it a software one such as Mesa's lavapipe. Where
 //! there is none at all, the tests say so and check nothing. Everything goes through `MotionModel`: code that is
 //! generic over backends takes minutes to compile a second time.
+//!
+//! The engine tries several kernels for every size that it meets, and keeps what was fastest for later runs. A software
+//! driver compiles each of them for minutes, so its first run takes far longer than the work itself.
 
 #![cfg(any(
     feature = "vulkan",
