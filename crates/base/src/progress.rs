@@ -6,6 +6,11 @@ pub trait Progress {
     /// A stage of `total` steps begins.
     fn start(&mut self, stage: &str, total: usize);
 
+    /// A stage of `total` bytes begins; [`advance`](Self::advance) then counts bytes.
+    fn start_bytes(&mut self, stage: &str, total: u64) {
+        self.start(stage, usize::try_from(total).unwrap_or(usize::MAX));
+    }
+
     /// `done` steps of the stage are done; `detail` is a short remark such as the latest loss.
     fn advance(&mut self, done: usize, detail: &str);
 

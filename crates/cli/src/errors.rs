@@ -103,6 +103,11 @@ fn hint(error: &anyhow::Error) -> Option<String> {
                 .downcast_ref::<kinvert_nets::Error>()
                 .and_then(kinvert_nets::Error::hint)
         };
+        let hub = || {
+            cause
+                .downcast_ref::<kinvert_hub::Error>()
+                .and_then(kinvert_hub::Error::hint)
+        };
         let sprites = || {
             cause
                 .downcast_ref::<kinvert_sprites::Error>()
@@ -128,6 +133,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(study)
             .or_else(video)
             .or_else(nets)
+            .or_else(hub)
             .or_else(sprites)
             .or_else(metrics)
     })
@@ -150,6 +156,7 @@ fn is_interruption(error: &anyhow::Error) -> bool {
                 cause.downcast_ref(),
                 Some(kinvert_metrics::Error::Cancelled)
             )
+            || matches!(cause.downcast_ref(), Some(kinvert_hub::Error::Cancelled))
             || matches!(cause.downcast_ref(), Some(kinvert_study::Error::Cancelled))
             || matches!(
                 cause.downcast_ref(),
@@ -162,6 +169,7 @@ fn is_interruption(error: &anyhow::Error) -> bool {
 fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     use kinvert::Error as Kinvert;
     use kinvert_diffusion::Error as Diffusion;
+    use kinvert_nets::Error as Nets;
     let kinvert =
         |error: &Kinvert| matches!(error, Kinvert::Setting { .. } | Kinvert::NoSuchSite { .. });
     let diffusion = |error: &Diffusion| {
@@ -178,7 +186,7 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     let planner =
         |error: &kinvert_planner::Error| matches!(error, kinvert_planner::Error::Setting { .. });
     let nets =
-        |error: &kinvert_nets::Error| matches!(error, kinvert_nets::Error::NoSuchPrecision { .. });
+        |error: &Nets| matches!(error, Nets::ModelName { .. } | Nets::NoSuchPrecision { .. });
     cause.is::<Usage>()
         || cause.downcast_ref().is_some_and(nets)
         || cause.downcast_ref().is_some_and(planner)

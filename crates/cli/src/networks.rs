@@ -1,5 +1,7 @@
 //! The networks of the measures, as the arguments choose them.
 
+use std::path::Path;
+
 use kinvert::Device;
 use kinvert_base::cache_folder;
 use kinvert_metrics::Tracker;
@@ -9,16 +11,25 @@ use kinvert_metrics::evaluate::Evaluator;
 use kinvert_metrics::inception::load_inception;
 use kinvert_metrics::klt::Klt;
 use kinvert_nets::inception::InceptionResize;
-use kinvert_nets::{ModelFiles, find_weights};
+use kinvert_nets::{ModelFiles, ModelKind, find_weights};
 
 use crate::args::evaluate::{FeatureNetwork, NetworkArgs, TrackerArgs, TrackerName};
+use crate::session::Session;
 
 /// Names under which PyTorch's hub keeps the published weights.
 const COTRACKER_WEIGHTS: &str = "scaled_offline.pth";
 const PYTORCH_FID_WEIGHTS: &str = "pt_inception-2015-12-05-6726825d.pth";
 const TORCH_FIDELITY_WEIGHTS: &str = "weights-inception-2015-12-05-6726825d.pth";
 
-/// The evaluator with the networks that the user chose.
+/// Fetches the networks that the user chose by published names, as far as they are not there.
+pub fn fetch(args: &NetworkArgs, session: &Session) -> anyhow::Result<()> {
+    if let Some(name) = &args.clip {
+        session.find(Path::new(name), ModelKind::Network)?;
+    }
+    Ok(())
+}
+
+/// The evaluator with the networks that the user chose, which must be there.
 pub fn evaluator(args: &NetworkArgs, device: Device) -> anyhow::Result<Evaluator> {
     let mut evaluator =
         Evaluator::new(tracker(&args.tracker, device)?, device).with_cache(cache(args));
@@ -26,7 +37,7 @@ pub fn evaluator(args: &NetworkArgs, device: Device) -> anyhow::Result<Evaluator
         evaluator = evaluator.with_grid(grid)?;
     }
     if let Some(name) = &args.clip {
-        evaluator = evaluator.with_clip(ModelFiles::find(name)?, name);
+        evaluator = evaluator.with_clip(ModelFiles::find(name, ModelKind::Network)?, name);
     }
     let (published, resize) = match args.features {
         FeatureNetwork::Clip => return Ok(evaluator),

@@ -53,6 +53,8 @@ struct Stage {
     started: Instant,
     /// Steps that an earlier run had done, which say nothing of the rate.
     done_before: Option<usize>,
+    /// Whether steps are bytes.
+    of_bytes: bool,
     detail: String,
     last_line: Instant,
     bar: Option<ProgressBar>,
@@ -72,11 +74,30 @@ impl TerminalProgress {
         }
     }
 
-    fn bar(&self, total: usize, stage: &str) -> Option<ProgressBar> {
+    fn begin(&mut self, stage: &str, total: usize, of_bytes: bool) {
+        let now = Instant::now();
+        self.stage = Some(Stage {
+            name: stage.into(),
+            total,
+            started: now,
+            done_before: None,
+            of_bytes,
+            detail: String::new(),
+            last_line: now,
+            bar: self.bar(total, stage, of_bytes),
+        });
+    }
+
+    fn bar(&self, total: usize, stage: &str, of_bytes: bool) -> Option<ProgressBar> {
         if self.display != Display::Bars {
             return None;
         }
-        let template = "{prefix:<20} {bar:24} {pos}/{len}  {per_sec}  {eta} left  {msg}";
+        let template = match of_bytes {
+            true => {
+                "{prefix:<20} {bar:24} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left  {msg}"
+            }
+            false => "{prefix:<20} {bar:24} {pos}/{len}  {per_sec}  {eta} left  {msg}",
+        };
         let style =
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(total as u64)
@@ -89,16 +110,11 @@ impl TerminalProgress {
 
 impl Progress for TerminalProgress {
     fn start(&mut self, stage: &str, total: usize) {
-        let now = Instant::now();
-        self.stage = Some(Stage {
-            name: stage.into(),
-            total,
-            started: now,
-            done_before: None,
-            detail: String::new(),
-            last_line: now,
-            bar: self.bar(total, stage),
-        });
+        self.begin(stage, total, false);
+    }
+
+    fn start_bytes(&mut self, stage: &str, total: u64) {
+        self.begin(stage, usize::try_from(total).unwrap_or(usize::MAX), true);
     }
 
     fn advance(&mut self, done: usize, detail: &str) {
@@ -212,12 +228,21 @@ impl Drop for TerminalProgress {
 impl Stage {
     /// `learning the motion: 30/300, 4.1/s, 65 s left, loss 0.4`.
     fn line(&self, done: usize) -> String {
-        let mut line = format!("{}: {done}/{}", self.name, self.total);
+        let mut line = format!(
+            "{}: {}/{}",
+            self.name,
+            self.count(done),
+            self.count(self.total)
+        );
         let elapsed_s = self.started.elapsed().as_secs_f64();
         let rate = done.saturating_sub(self.done_before.unwrap_or(0)) as f64 / elapsed_s;
         if rate > 0.0 && rate.is_finite() {
             let left_s = self.total.saturating_sub(done) as f64 / rate;
-            line += &format!(", {rate:.2}/s, {left_s:.0} s left");
+            let rate = match self.of_bytes {
+                true => self.count(rate as usize),
+                false => format!("{rate:.2}"),
+            };
+            line += &format!(", {rate}/s, {left_s:.0} s left");
         }
         if !self.detail.is_empty() {
             line += &format!(", {}", self.detail);
@@ -235,9 +260,17 @@ impl Stage {
         format!(
             "{}: {} in {:.1} s{detail}",
             self.name,
-            self.total,
+            self.count(self.total),
             self.started.elapsed().as_secs_f64()
         )
+    }
+
+    /// Steps as a number, bytes as megabytes.
+    fn count(&self, steps: usize) -> String {
+        match self.of_bytes {
+            true => format!("{:.1} MB", steps as f64 / 1e6),
+            false => steps.to_string(),
+        }
     }
 }
 
@@ -260,5 +293,19 @@ mod tests {
         assert_eq!(stage.last_words(), "learning: 100 in 4.0 s, loss 0.5");
         progress.finish();
         assert!(progress.stage.is_none());
+    }
+
+    #[test]
+    fn bytes_are_told_in_megabytes() {
+        let mut progress = TerminalProgress::new(true);
+        progress.start_bytes("fetching", 5_000_000_000);
+        progress.advance(1_000_000_000, "");
+        progress.advance(3_000_000_000, "a.safetensors");
+        let stage = progress.stage.as_mut().unwrap();
+        stage.started = Instant::now().checked_sub(Duration::from_secs(20)).unwrap();
+        assert_eq!(
+            stage.line(3_000_000_000),
+            "fetching: 3000.0 MB/5000.0 MB, 100.0 MB/s, 20 s left, a.safetensors"
+        );
     }
 }

@@ -1,14 +1,16 @@
 //! What all commands share: the global options, the model, progress, and where results are printed.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use kinvert::{Device, LoadOptions, ModelFiles, MotionModel, Precision, load_model};
+use kinvert::{Device, LoadOptions, ModelFiles, ModelSource, MotionModel, Precision, load_model};
+use kinvert_hub::{Hub, ModelKind, ModelName};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::GlobalArgs;
+use crate::errors::Usage;
 use crate::progress::TerminalProgress;
 
 /// Variable that says what is logged, instead of `-v`.
@@ -40,9 +42,62 @@ impl Session {
         self.global.quiet
     }
 
-    /// The folder of the model that the user chose; none for the built-in one.
-    pub fn model_folder(&self) -> Option<&Path> {
-        self.global.model.as_deref()
+    /// The model that the user chose, as a study names it: the path of a folder, or a published name, whose files are
+    /// fetched if they are not there. None for the built-in one.
+    pub fn model_name(&self) -> anyhow::Result<Option<String>> {
+        let Some(chosen) = &self.global.model else {
+            return Ok(None);
+        };
+        let files = self.find(chosen, ModelKind::Pipeline)?;
+        let published = chosen.to_str().and_then(|name| name.parse().ok());
+        let name = match (published, files.path("")) {
+            (Some::<ModelName>(name), _) if !chosen.is_dir() => name.to_string(),
+            (_, Some(folder)) => {
+                let folder = std::path::absolute(&folder).unwrap_or(folder);
+                folder.display().to_string()
+            }
+            (_, None) => chosen.display().to_string(),
+        };
+        Ok(Some(name))
+    }
+
+    /// The files of a model by the path of its folder or single file, or by its published name; they are fetched if
+    /// they are not there.
+    pub fn find(&self, chosen: &Path, kind: ModelKind) -> anyhow::Result<ModelFiles> {
+        if chosen.is_file() {
+            return Ok(ModelFiles::original(chosen));
+        }
+        let is_name = |text: &&str| text.parse::<ModelName>().is_ok();
+        let Some(name) = chosen.to_str().filter(is_name) else {
+            // No hub is needed for a folder, nor for a name of one word in the folder of models.
+            let named = chosen
+                .to_str()
+                .and_then(|name| ModelFiles::find(name, kind).ok());
+            return Ok(named.unwrap_or_else(|| ModelFiles::folder(chosen)));
+        };
+        let mut progress = TerminalProgress::new(self.global.quiet);
+        Hub::from_environment()?
+            .find(name, kind, &mut progress)
+            .with_context(|| {
+                format!("`{name}` is no folder here, and no published model that can be used")
+            })
+    }
+
+    /// Refuses parts of a model where only whole models are taken.
+    pub fn refuse_model_parts(&self) -> Result<(), Usage> {
+        let parts = &self.global.parts;
+        for (flag, part) in [
+            ("--unet", &parts.unet),
+            ("--motion-adapter", &parts.motion_adapter),
+            ("--tokenizer", &parts.tokenizer),
+        ] {
+            if part.is_some() {
+                return Err(Usage(format!(
+                    "{flag}: a study names its models by their folders, expected --model alone"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Says something of several lines on stderr, unless the user wants quiet.
@@ -55,21 +110,50 @@ impl Session {
 
     /// The model that the user chose.
     pub fn model(&self) -> anyhow::Result<Box<dyn MotionModel>> {
+        self.load(&self.model_source()?)
+    }
+
+    /// The files of the model that the user chose.
+    pub fn model_source(&self) -> anyhow::Result<ModelSource> {
         let files = match &self.global.model {
-            Some(folder) => ModelFiles::folder(folder),
+            Some(chosen) => self.find(chosen, ModelKind::Pipeline)?,
             None => kinvert_sprites::model::model_files(),
         };
-        self.load(&files)
+        self.source(files)
+    }
+
+    /// How the user wants models to be loaded.
+    pub fn load_options(&self) -> anyhow::Result<LoadOptions> {
+        Ok(LoadOptions {
+            precision: self.precision()?,
+            low_memory: self.global.low_memory,
+            free_bytes: None, // is asked of the device
+        })
+    }
+
+    /// A model with the parts that the user names in place of its own.
+    pub fn source(&self, pipeline: ModelFiles) -> anyhow::Result<ModelSource> {
+        let parts = &self.global.parts;
+        let find = |part: &Option<PathBuf>| {
+            let found = part
+                .as_deref()
+                .map(|part| self.find(part, ModelKind::Network));
+            found.transpose()
+        };
+        Ok(ModelSource {
+            pipeline,
+            unet: find(&parts.unet)?,
+            motion_adapter: find(&parts.motion_adapter)?,
+            tokenizer: parts.tokenizer.as_ref().map(ModelFiles::folder),
+        })
     }
 
     /// Loads a model onto the chosen device.
-    pub fn load(&self, files: &ModelFiles) -> anyhow::Result<Box<dyn MotionModel>> {
+    pub fn load(&self, source: &ModelSource) -> anyhow::Result<Box<dyn MotionModel>> {
         let started = std::time::Instant::now();
         let device = self.global.device;
-        let options = LoadOptions {
-            precision: self.precision()?,
-        };
-        let model = load_model(&files.clone().into(), &options, device)?;
+        let options = self.load_options()?;
+        let model = load_model(source, &options, device)?;
         let load_ms = started.elapsed().as_millis() as u64;
         tracing::info!(model = model.id().name, %device, dtype = %options.precision, load_ms, "The model is loaded.");
         Ok(model)

@@ -21,6 +21,8 @@ use rand_distr::{Distribution, StandardNormal};
 /// * A uniform float is the upper 53 bits of one 64-bit word, divided by 2^53.
 /// * A uniform integer below `n` is the upper half of the 128-bit product of one word and `n`; a word
 ///   whose lower half falls below `2^64 mod n` is skipped, so that no number is favoured.
+/// * An element of a mask is 0 if its 32-bit word, one after another in row-major order, is below the probability
+///   times 2^32, rounded, and otherwise 1.
 /// * Gaussians are `rand_distr`'s `StandardNormal` (a ziggurat), one f32 after another in row-major order.
 ///
 /// ```
@@ -68,6 +70,29 @@ impl NoiseSource {
         let count = shape.iter().product();
         let values: Vec<f32> = (0..count)
             .map(|_| StandardNormal.sample(&mut stream))
+            .collect();
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// A tensor of ones, of which each is 0 instead with the given probability, independently of the others. It is
+    /// drawn on the CPU and then moved to the device, where it takes its default float type.
+    ///
+    /// # Panics
+    /// If the probability is not between 0 and 1.
+    pub fn mask<B: Backend, const D: usize>(
+        self,
+        label: &str,
+        index: u64,
+        probability: f64,
+        shape: [usize; D],
+        device: &B::Device,
+    ) -> Tensor<B, D> {
+        assert!((0.0..=1.0).contains(&probability), "probability");
+        let mut stream = self.stream(label, index);
+        let below = (probability * (1_u64 << 32) as f64).round() as u64;
+        let count = shape.iter().product();
+        let values: Vec<f32> = (0..count)
+            .map(|_| f32::from(u8::from(u64::from(stream.next_u32()) >= below)))
             .collect();
         Tensor::from_data(TensorData::new(values, shape), device)
     }
@@ -175,6 +200,27 @@ mod tests {
         assert!((moment(2) - 1.0).abs() < 0.015, "{}", moment(2));
         assert!(moment(3).abs() < 0.04, "{}", moment(3));
         assert!((moment(4) - 3.0).abs() < 0.1, "{}", moment(4));
+    }
+
+    #[test]
+    fn masks_have_as_many_zeros_as_they_should() {
+        let source = NoiseSource::new(4);
+        let mask = |label, probability| -> Vec<f32> {
+            let mask: Tensor<Flex, 1> =
+                source.mask(label, 2, probability, [100_000], &Default::default());
+            mask.into_data().to_vec().unwrap()
+        };
+        let tenth = mask("a", 0.1);
+        let zeros = tenth.iter().filter(|value| **value == 0.0).count();
+        assert!(
+            (9_500..10_500).contains(&zeros),
+            "the deviation is 95: {zeros}"
+        );
+        assert!(tenth.iter().all(|value| *value == 0.0 || *value == 1.0));
+        assert_eq!(tenth, mask("a", 0.1));
+        assert_ne!(tenth, mask("b", 0.1));
+        assert!(mask("a", 0.0).iter().all(|value| *value == 1.0));
+        assert!(mask("a", 1.0).iter().all(|value| *value == 0.0));
     }
 
     #[test]

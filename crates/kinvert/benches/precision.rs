@@ -88,7 +88,9 @@ fn run(precision: Precision) -> Run {
     let pipeline = Pipeline::<B>::load(&model_files().into(), &options, &Default::default())
         .expect("the built-in model loads");
     let noise: Tensor<Flex, 5> = NoiseSource::new(1).gaussian("bench", 0, SHAPE, pipeline.device());
-    let text = pipeline.text_states(PROMPT, &mut Quiet);
+    let text = pipeline
+        .text_states(PROMPT, &mut Quiet)
+        .expect("the text encoder is there");
     let predict = |latents: Tensor<Flex, 5>, text, timestep| {
         let hooks = Hooks::default();
         floats(pipeline.unet().forward(latents, &[timestep], text, hooks))
@@ -96,7 +98,15 @@ fn run(precision: Precision) -> Run {
     let predictions = TIMESTEPS.map(|timestep| predict(noise.clone(), text.clone(), timestep));
 
     let both = Tensor::cat(vec![noise.clone(), noise.clone()], 0);
-    let texts = Tensor::cat(vec![pipeline.text_states("", &mut Quiet), text], 0);
+    let texts = Tensor::cat(
+        vec![
+            pipeline
+                .text_states("", &mut Quiet)
+                .expect("the text encoder is there"),
+            text,
+        ],
+        0,
+    );
     let denoising = median(|| {
         predict(both.clone(), texts.clone(), 501.0);
     });
@@ -137,7 +147,9 @@ fn learn(pipeline: &Pipeline<B>) -> (Vec<f32>, Vec<f32>, Duration) {
     let frames = Scene::random_with_motion(Motion::Arc, 1).render();
     let clip = Clip::new(frames, 8.0).expect("frames of one size");
     let latents = pipeline.encode_clip(&clip, &mut Quiet).expect("64x64");
-    let text = pipeline.text_states(CAPTION, &mut Quiet);
+    let text = pipeline
+        .text_states(CAPTION, &mut Quiet)
+        .expect("the text encoder is there");
     let reference = Reference {
         latents: Tensor::from_inner(latents),
         caption_states: Tensor::from_inner(text),

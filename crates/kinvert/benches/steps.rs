@@ -47,7 +47,9 @@ fn inversion_step(bencher: divan::Bencher) {
         [16, 8, 8],
         &device,
     );
-    let text = pipeline.text_states("a red circle on a gray background", &mut Quiet);
+    let text = pipeline
+        .text_states("a red circle on a gray background", &mut Quiet)
+        .expect("the text encoder is there");
     let reference = Reference {
         latents: Tensor::from_inner(latents()),
         caption_states: Tensor::from_inner(text),
@@ -68,7 +70,9 @@ fn inversion_step(bencher: divan::Bencher) {
 #[divan::bench(sample_count = 20)]
 fn denoising_step_with_guidance(bencher: divan::Bencher) {
     let pipeline = pipeline();
-    let text = pipeline.text_states("a red circle on a gray background", &mut Quiet);
+    let text = pipeline
+        .text_states("a red circle on a gray background", &mut Quiet)
+        .expect("the text encoder is there");
     let text = Tensor::cat(vec![text.clone(), text], 0);
     let both = Tensor::cat(vec![latents(), latents()], 0);
     bencher.bench_local(|| {

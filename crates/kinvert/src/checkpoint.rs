@@ -17,12 +17,24 @@ pub struct Checkpoint {
     pub losses: Vec<f32>,
     /// Embeddings and projections with the optimiser's moments, in the learner's order.
     pub tensors: Vec<SavedTensor>,
+    /// The LoRA that is learned beside them, if there is one.
+    pub lora: Option<SavedLora>,
 }
 
-/// One embedding or projection, and its first and second moment.
+/// A LoRA that is being learned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SavedLora {
+    /// Loss of every step that had it on.
+    pub losses: Vec<f32>,
+    /// Its matrices with the optimiser's moments, in the learner's order.
+    pub tensors: Vec<SavedTensor>,
+}
+
+/// Something learned, and its first and second moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SavedTensor {
-    /// `[positions, frames, channels]`; of a projection `[1, 2 * channels, channels]`.
+    /// `[positions, frames, channels]`; of a projection `[1, 2 * channels, channels]`; of a matrix of a LoRA
+    /// `[1, rows, columns]`.
     pub shape: [usize; 3],
     /// What is learned.
     pub value: Vec<f32>,
@@ -32,6 +44,9 @@ pub struct SavedTensor {
 
 /// The entry of the header that says which run a checkpoint belongs to.
 const FINGERPRINT: &str = "kinvert.run";
+
+/// What stands before the names of the LoRA's entries.
+const LORA: &str = "lora.";
 
 impl Checkpoint {
     /// Writes the checkpoint of the run that `fingerprint` identifies.
@@ -45,24 +60,25 @@ impl Checkpoint {
                 .flat_map(|v| v.to_le_bytes())
                 .collect::<Vec<u8>>()
         };
-        let mut tensors = vec![(
-            "losses".to_string(),
-            vec![self.losses.len()],
-            bytes(&self.losses),
-        )];
-        for (index, tensor) in self.tensors.iter().enumerate() {
-            let mut add = |name: &str, values: &[f32]| {
-                tensors.push((
-                    format!("{index:04}.{name}"),
-                    tensor.shape.to_vec(),
-                    bytes(values),
-                ));
-            };
-            add("value", &tensor.value);
-            if let Some([first, second]) = &tensor.moments {
-                add("moment_1", first);
-                add("moment_2", second);
+        let mut tensors = Vec::new();
+        let mut add = |prefix: &str, losses: &[f32], learned: &[SavedTensor]| {
+            let name = format!("{prefix}losses");
+            tensors.push((name, vec![losses.len()], bytes(losses)));
+            for (index, tensor) in learned.iter().enumerate() {
+                let mut add = |name: &str, values: &[f32]| {
+                    let name = format!("{prefix}{index:04}.{name}");
+                    tensors.push((name, tensor.shape.to_vec(), bytes(values)));
+                };
+                add("value", &tensor.value);
+                if let Some([first, second]) = &tensor.moments {
+                    add("moment_1", first);
+                    add("moment_2", second);
+                }
             }
+        };
+        add("", &self.losses, &self.tensors);
+        if let Some(lora) = &self.lora {
+            add(LORA, &lora.losses, &lora.tensors);
         }
         let views = tensors.iter().map(|(name, shape, bytes)| {
             let view = TensorView::new(Dtype::F32, shape.clone(), bytes)
@@ -83,35 +99,43 @@ impl Checkpoint {
             return None;
         }
         let stored = SafeTensors::deserialize(&bytes).ok()?;
-        let floats = |name: &str| read_floats(&stored.tensor(name).ok()?, name).ok();
-        let mut tensors = Vec::new();
-        while let Ok(view) = stored.tensor(&format!("{:04}.value", tensors.len())) {
-            let index = tensors.len();
-            let moment = |name: &str| floats(&format!("{index:04}.{name}"));
-            let moments = match (moment("moment_1"), moment("moment_2")) {
-                (Some(first), Some(second)) => Some([first, second]),
-                _ => None,
-            };
-            let value = read_floats(&view, "value").ok()?;
-            let wanted = value.len();
-            if moments
-                .iter()
-                .flatten()
-                .any(|moment| moment.len() != wanted)
-            {
-                return None;
-            }
-            tensors.push(SavedTensor {
-                shape: view.shape().try_into().ok()?,
-                value,
-                moments,
-            });
-        }
+        let (losses, tensors) = load_learned(&stored, "")?;
+        let lora = match stored.tensor(&format!("{LORA}losses")) {
+            Ok(_) => Some(load_learned(&stored, LORA)?),
+            Err(_) => None,
+        };
         Some(Self {
-            losses: floats("losses")?,
+            losses,
             tensors,
+            lora: lora.map(|(losses, tensors)| SavedLora { losses, tensors }),
         })
     }
+}
+
+/// The losses and tensors whose names start with `prefix`, if they are whole.
+fn load_learned(stored: &SafeTensors<'_>, prefix: &str) -> Option<(Vec<f32>, Vec<SavedTensor>)> {
+    let floats = |name: &str| read_floats(&stored.tensor(name).ok()?, name).ok();
+    let mut tensors = Vec::new();
+    while let Ok(view) = stored.tensor(&format!("{prefix}{:04}.value", tensors.len())) {
+        let index = tensors.len();
+        let moment = |name: &str| floats(&format!("{prefix}{index:04}.{name}"));
+        let moments = match (moment("moment_1"), moment("moment_2")) {
+            (Some(first), Some(second)) => Some([first, second]),
+            _ => None,
+        };
+        let value = read_floats(&view, "value").ok()?;
+        let wanted = value.len();
+        let mut lengths = moments.iter().flatten().map(Vec::len);
+        if lengths.any(|length| length != wanted) {
+            return None;
+        }
+        tensors.push(SavedTensor {
+            shape: view.shape().try_into().ok()?,
+            value,
+            moments,
+        });
+    }
+    Some((floats(&format!("{prefix}losses"))?, tensors))
 }
 
 #[cfg(test)]
@@ -122,16 +146,30 @@ mod tests {
     fn a_checkpoint_comes_back_for_its_own_run_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
-        let checkpoint = Checkpoint {
-            losses: vec![0.5, 0.25],
-            tensors: vec![SavedTensor {
-                shape: [1, 2, 2],
-                value: vec![1.0, 2.0, 3.0, 4.0],
-                moments: Some([vec![0.1; 4], vec![0.2; 4]]),
-            }],
+        let tensor = SavedTensor {
+            shape: [1, 2, 2],
+            value: vec![1.0, 2.0, 3.0, 4.0],
+            moments: Some([vec![0.1; 4], vec![0.2; 4]]),
         };
-        checkpoint.save(&path, "run a").unwrap();
-        assert_eq!(Checkpoint::load(&path, "run a"), Some(checkpoint));
+        let fresh = SavedTensor {
+            moments: None,
+            ..tensor.clone()
+        };
+        for lora in [
+            Some(SavedLora {
+                losses: Vec::new(),
+                tensors: vec![fresh.clone(), fresh],
+            }),
+            None,
+        ] {
+            let checkpoint = Checkpoint {
+                losses: vec![0.5, 0.25],
+                tensors: vec![tensor.clone()],
+                lora,
+            };
+            checkpoint.save(&path, "run a").unwrap();
+            assert_eq!(Checkpoint::load(&path, "run a"), Some(checkpoint));
+        }
         assert_eq!(Checkpoint::load(&path, "run b"), None);
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 7]).unwrap();

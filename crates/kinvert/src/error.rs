@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::plan::ClipShape;
+
 /// An error of this crate. The text says where, what was found and what was expected; [`Error::hint`] says
 /// what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,23 @@ pub enum Error {
         /// Every site of the network.
         sites: Vec<String>,
     },
+    /// A device without enough memory for what is asked.
+    #[error(
+        "{work} {} frames of {}x{} takes about {:.1} GiB, the device has {:.1} GiB free",
+        clip.frames, clip.size[0], clip.size[1], gibibytes(*needed_bytes), gibibytes(*free_bytes)
+    )]
+    NotEnoughMemory {
+        /// What was to be done, such as `learning from`.
+        work: &'static str,
+        /// The clip.
+        clip: ClipShape,
+        /// What it would take.
+        needed_bytes: u64,
+        /// What there is.
+        free_bytes: u64,
+        /// Clips that would fit.
+        smaller: Vec<ClipShape>,
+    },
     /// A clip with too little in it.
     #[error("the clip has {found} usable frame(s), expected at least 2 to learn a motion from")]
     TooFewFrames {
@@ -55,6 +74,14 @@ pub enum Error {
     /// A file that should hold a motion and does not.
     #[error("{}: not a usable motion file: {reason}", path.display())]
     MotionFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file that should hold a LoRA and does not, or not one for this network.
+    #[error("{}: not a usable LoRA file: {reason}", path.display())]
+    LoraFile {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -111,6 +138,18 @@ impl Error {
             Self::Model(source) => source.hint(),
             Self::Diffusion(source) => source.hint(),
             Self::Video(source) => source.hint(),
+            Self::NotEnoughMemory { smaller, .. } => {
+                let clips = smaller.iter().map(|clip| {
+                    let [width, height] = clip.size;
+                    format!("{} frames of {width}x{height}", clip.frames)
+                });
+                let clips = clips.collect::<Vec<_>>().join(", or ");
+                let would = match smaller.is_empty() {
+                    true => "no clip of this model would fit".to_string(),
+                    false => format!("{clips} would fit"),
+                };
+                Some(format!("{would}; --dtype bf16 or f16 and --low-memory take less, `kinvert plan` says how much"))
+            }
             Self::TooFewFrames { .. } => {
                 Some("choose a longer clip, or keep more of its frames (--start, --stride, --fps)".into())
             }
@@ -118,6 +157,11 @@ impl Error {
             Self::MotionFile { .. } => {
                 Some("pass a .motion.safetensors file that this program wrote, or import a motion_embed.pt".into())
             }
+            Self::LoraFile { .. } => Some(
+                "pass a safetensors file with a LoRA of this model's spatial transformers and of nothing else, as the \
+                 diffusers library or `kinvert export --lora` writes it"
+                    .into(),
+            ),
             Self::OtherModel { .. } => Some(
                 "pass the model it was learned on with --model, or --force to try anyway if the shapes fit".into(),
             ),
@@ -157,4 +201,8 @@ impl Error {
             source,
         }
     }
+}
+
+fn gibibytes(bytes: u64) -> f64 {
+    bytes as f64 / (1u64 << 30) as f64
 }

@@ -2,34 +2,35 @@
 //!
 //! Source: *Motion Inversion for Video Customization* (arXiv:2403.20193v2), Sec. 3 and Eq. 4. Each step draws
 //! a timestep and noise, lets the network predict with the clip's own caption, and moves the embeddings by
-//! AdamW. Only the path from the loss back to the earliest site is tracked; no weight has a gradient.
+//! AdamW. Only the path from the loss back to the earliest site is tracked; no weight has a gradient. The debiased
+//! hybrid objective learns a [LoRA](crate::lora) beside them, by an optimiser of its own.
 //!
 //! What a step draws depends on the seed and its number alone, so a run that was stopped and resumed ends
 //! with the same numbers as one that was not (on the CPU bit for bit).
 
 use std::collections::BTreeMap;
 
-use burn::optim::{AdamWConfig, SimpleOptimizer};
-use burn::optim::{AdamWState, AdaptiveMomentumState};
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Tensor, TensorData};
 use kinvert_diffusion::{NoiseSchedule, NoiseSource};
 use kinvert_nets::kernels::TrackingBackend;
-use kinvert_nets::{Hooks, TemporalSite, VideoUNet};
+use kinvert_nets::{TemporalSite, VideoUNet};
 
-use crate::checkpoint::{Checkpoint, SavedTensor};
+use crate::checkpoint::Checkpoint;
 use crate::embedding::{Embedding, SiteEmbeddings, grid_weights};
 use crate::error::Error;
+use crate::gradient::{
+    Activations, LossAndGradients, OwnedHooks, Parameters, Question, loss_and_gradients,
+};
+use crate::lora::{LearnedLora, LoraDraw, SpatialLora};
 use crate::modulation::{
     InputTensors, Integration, MotionModulation, SiteTensors, to_matrix, to_tensor,
 };
+use crate::objective::Objective;
+use crate::optimiser::Optimised;
 use crate::projection::Projection;
 use crate::settings::InversionSettings;
 use kinvert_base::Progress;
-
-/// Betas and epsilon of AdamW: those of PyTorch, with which the method was published.
-const BETAS: (f32, f32) = (0.9, 0.999);
-const EPSILON: f32 = 1e-8;
 
 /// Steps between two checkpoints.
 const CHECKPOINT_EVERY: usize = 10;
@@ -58,21 +59,25 @@ pub struct Draw<B: AutodiffBackend> {
     pub timestep: usize,
     /// The noise, of the latents' shape.
     pub noise: Tensor<B, 5>,
-    /// The frame that the debiased objective subtracts.
+    /// The frame that the debiased objectives subtract.
     pub frame: usize,
+    /// What the LoRA of the debiased hybrid objective learns from; none in a step that has it off.
+    pub lora: Option<LoraDraw>,
 }
 
 /// Embeddings that are being learned, and the optimiser's memory of them.
 ///
-/// The embeddings of all sites stand in one list, each followed by its projection if it has one, so that each
-/// has one place in the optimiser and in a checkpoint.
+/// The embeddings of all sites stand in one list, each followed by its projection if it has one, as
+/// `[1, 2 * channels, channels]`, so that each has one place in the optimiser and in a checkpoint.
 pub struct Learner<'a, B: TrackingBackend> {
     unet: &'a VideoUNet<B>,
     schedule: &'a NoiseSchedule,
     settings: &'a InversionSettings,
     sites: Vec<LearnedSite<B>>,
-    parameters: Vec<Parameter<B>>,
+    embeddings: Optimised<B::InnerBackend>,
+    lora: Option<LearnedLora<B>>,
     losses: Vec<f32>,
+    activations: Activations,
 }
 
 /// A site and which embeddings it has: query-key, value of `attn1`, value of `attn2`.
@@ -114,19 +119,6 @@ impl<B: AutodiffBackend> LearnedInput<B> {
     }
 }
 
-/// One embedding, or one projection as `[1, 2 * channels, channels]`, under optimisation.
-struct Parameter<B: AutodiffBackend> {
-    value: Tensor<B::InnerBackend, 3>,
-    state: Option<AdamWState<B::InnerBackend, 3>>,
-}
-
-impl<B: AutodiffBackend> Parameter<B> {
-    /// One that had no step.
-    fn new(value: Tensor<B::InnerBackend, 3>) -> Self {
-        Self { value, state: None }
-    }
-}
-
 impl<'a, B: TrackingBackend> Learner<'a, B> {
     /// Starts at the chosen sites, for latents of the given frames, height and width, from embeddings of zero;
     /// from [random ones and projections of zero](crate::projection) if they are concatenated.
@@ -139,20 +131,20 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
         device: &B::Device,
     ) -> Self {
         let shapes = [settings.query_key, settings.values, settings.values];
-        let mut parameters = Vec::new();
+        let mut values = Vec::new();
         let mut learned = |site: &TemporalSite| {
             let site_grid = site.grid([height, width]);
             let inputs = shapes.map(|shape| {
                 let grid = shape.grid(site_grid)?;
                 let shape = [grid[0] * grid[1], frames, site.channels];
                 if settings.integration == Integration::Concat {
-                    let index = parameters.len() as u64;
+                    let index = values.len() as u64;
                     let start = NoiseSource::new(settings.seed);
                     let start = start.gaussian(EMBEDDING, index, shape, device);
                     let projection = Tensor::zeros([1, 2 * site.channels, site.channels], device);
-                    parameters.extend([start, projection].map(Parameter::new));
+                    values.extend([start, projection]);
                 } else {
-                    parameters.push(Parameter::new(Tensor::zeros(shape, device)));
+                    values.push(Tensor::zeros(shape, device));
                 }
                 Some(LearnedInput::new(grid, site_grid, device))
             });
@@ -162,19 +154,39 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
                 inputs,
             }
         };
+        let sites = sites.iter().map(&mut learned).collect();
+        let is_hybrid = settings.objective == Objective::DebiasedHybrid;
         Self {
             unet,
             schedule,
             settings,
-            sites: sites.iter().map(&mut learned).collect(),
-            parameters,
+            sites,
+            embeddings: Optimised::new(values, settings.learning_rate, settings.weight_decay),
+            lora: is_hybrid.then(|| LearnedLora::new(unet, settings, device)),
             losses: Vec::new(),
+            activations: Activations::default(),
         }
+    }
+
+    /// Chooses what becomes of activations. The gradients are the same.
+    pub fn with_activations(mut self, activations: Activations) -> Self {
+        self.activations = activations;
+        self
     }
 
     /// Loss of every step so far.
     pub fn losses(&self) -> &[f32] {
         &self.losses
+    }
+
+    /// Loss of the LoRA in every step so far that had it on.
+    pub fn lora_losses(&self) -> &[f32] {
+        self.lora.as_ref().map_or(&[], LearnedLora::losses)
+    }
+
+    /// The LoRA as it is now, if the objective has one.
+    pub fn lora(&self) -> Option<SpatialLora> {
+        self.lora.as_ref().map(LearnedLora::to_lora)
     }
 
     /// What step `step` draws.
@@ -196,62 +208,73 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
             timestep: source.uniform_int(TIMESTEP, step as u64, timesteps),
             noise: source.gaussian(NOISE, step as u64, shape, device),
             frame: source.uniform_int(FRAME, step as u64, 0..shape[2]),
+            lora: match &self.lora {
+                Some(_) => LoraDraw::of(self.settings, step, shape[2]),
+                None => None,
+            },
         })
     }
 
     /// The loss for the current embeddings and its gradient for each of them, in the order query-key, value
     /// of `attn1`, value of `attn2`, site by site, those left out that do not exist. The gradient of a
     /// projection, `[1, 2 * channels, channels]`, comes after that of its embedding.
-    pub fn gradients(
-        &self,
-        reference: &Reference<B>,
-        draw: Draw<B>,
-    ) -> (f32, Vec<Tensor<B::InnerBackend, 3>>) {
-        let tracked: Vec<Tensor<B, 3>> = self
-            .parameters
-            .iter()
-            .map(|parameter| Tensor::from_inner(parameter.value.clone()).require_grad())
-            .collect();
-        let modulation = self.modulation(&tracked);
-        let timesteps = [draw.timestep];
-        let latents = reference.latents.clone();
-        let noisy = self
-            .schedule
-            .add_noise(latents.clone(), draw.noise.clone(), &timesteps);
-        let target = self.schedule.target(latents, draw.noise, &timesteps);
-        let predicted = self.unet.forward(
-            noisy,
-            &[draw.timestep as f64],
-            reference.caption_states.clone(),
-            Hooks::temporal(Some(&modulation)),
-        );
-        let loss = self.settings.objective.loss(predicted, target, draw.frame);
-        let value = scalar(loss.clone());
-        let mut gradients = loss.backward();
-        let gradient = |tensor: &Tensor<B, 3>| match tensor.grad_remove(&mut gradients) {
-            Some(gradient) => gradient,
-            None => tensor.clone().inner().zeros_like(),
+    pub fn gradients(&self, reference: &Reference<B>, draw: Draw<B>) -> LossAndGradients<B> {
+        let (question, target) = self.question(reference, &draw);
+        let lora = self.lora.as_ref().filter(|_| draw.lora.is_some());
+        let parameters = Parameters {
+            values: self.embeddings.values().cloned().collect(),
+            paths: self.sites.iter().map(|site| site.name.as_str()).collect(),
+            hooks: &|tensors| OwnedHooks {
+                temporal: Some(Box::new(self.modulation(tensors))),
+                spatial: lora.map(|lora| Box::new(lora.adapter()) as _),
+            },
         };
-        (value, tracked.iter().map(gradient).collect())
+        let objective = self.settings.objective;
+        loss_and_gradients(
+            self.unet,
+            question,
+            &parameters,
+            |predicted| objective.loss(predicted, target.clone(), draw.frame),
+            self.activations,
+        )
     }
 
-    /// One step of AdamW.
+    /// The loss of the LoRA and its gradient for the matrices of every layer, `A` `[1, rank, in]` and `B`
+    /// `[1, out, rank]`; none in a step that has it off.
+    pub fn lora_gradients(
+        &self,
+        reference: &Reference<B>,
+        draw: &Draw<B>,
+    ) -> Option<LossAndGradients<B>> {
+        let (lora, of_lora) = (self.lora.as_ref()?, draw.lora?);
+        let (question, target) = self.question(reference, draw);
+        Some(lora.gradients(self.unet, question, target, of_lora, self.activations))
+    }
+
+    /// What the network is asked in a step, and the answer that it should give.
+    fn question(&self, reference: &Reference<B>, draw: &Draw<B>) -> (Question<B>, Tensor<B, 5>) {
+        let timesteps = [draw.timestep];
+        let (latents, noise) = (reference.latents.clone(), draw.noise.clone());
+        let sample = self
+            .schedule
+            .add_noise(latents.clone(), noise.clone(), &timesteps);
+        let question = Question {
+            sample,
+            timestep: draw.timestep as f64,
+            text: reference.caption_states.clone(),
+        };
+        (question, self.schedule.target(latents, noise, &timesteps))
+    }
+
+    /// One step of AdamW for the embeddings.
     pub fn step(&mut self, gradients: Vec<Tensor<B::InnerBackend, 3>>) {
-        let adamw = AdamWConfig::new()
-            .with_beta_1(BETAS.0)
-            .with_beta_2(BETAS.1)
-            .with_epsilon(EPSILON)
-            .with_weight_decay(self.settings.weight_decay as f32)
-            .build();
-        for (parameter, gradient) in self.parameters.iter_mut().zip(gradients) {
-            let (value, state) = SimpleOptimizer::<B::InnerBackend>::step(
-                &adamw,
-                self.settings.learning_rate,
-                parameter.value.clone(),
-                gradient,
-                parameter.state.take(),
-            );
-            *parameter = Parameter { value, state };
+        self.embeddings.step(gradients);
+    }
+
+    /// One step of AdamW for the LoRA, if the objective has one.
+    pub fn lora_step(&mut self, loss_and_gradients: LossAndGradients<B>) {
+        if let Some(lora) = &mut self.lora {
+            lora.step(loss_and_gradients);
         }
     }
 
@@ -267,7 +290,7 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
         mut save: impl FnMut(Checkpoint) -> Result<(), Error>,
         progress: &mut dyn Progress,
     ) -> Result<(), Error> {
-        if self.parameters.is_empty() {
+        if self.embeddings.is_empty() {
             progress.note("there are no embeddings to learn: both are off");
             return Ok(());
         }
@@ -281,16 +304,22 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
                 return Err(Error::Cancelled);
             }
             let draw = self.draw(step, shape, &device)?;
+            // Both before either update, so that neither learns from the other's step.
+            let of_lora = self.lora_gradients(reference, &draw);
             let (loss, gradients) = self.gradients(reference, draw);
-            if !loss.is_finite() {
-                return Err(Error::NotFinite {
-                    what: "the loss",
-                    step: Some(step),
-                });
+            let lora_loss = of_lora.as_ref().map_or(0.0, |(loss, _)| *loss);
+            for (what, loss) in [("the loss", loss), ("the loss of the LoRA", lora_loss)] {
+                if !loss.is_finite() {
+                    let step = Some(step);
+                    return Err(Error::NotFinite { what, step });
+                }
             }
             self.step(gradients);
             self.losses.push(loss);
-            progress.advance(step + 1, &format!("loss {:.4}", recent_mean(&self.losses)));
+            if let Some(of_lora) = of_lora {
+                self.lora_step(of_lora);
+            }
+            progress.advance(step + 1, &self.losses_text());
             if (step + 1).is_multiple_of(CHECKPOINT_EVERY) {
                 save(self.checkpoint())?;
             }
@@ -301,7 +330,7 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
 
     /// The embeddings as they are now, with their projections.
     pub fn embeddings(&self) -> Vec<SiteEmbeddings> {
-        let mut parameters = self.parameters.iter();
+        let mut values = self.embeddings.values();
         let is_projected = self.settings.integration == Integration::Concat;
         let site = |site: &LearnedSite<B>| {
             let mut projections = [None, None, None];
@@ -309,10 +338,10 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
             let [query_key, value1, value2] = site.inputs.each_ref().map(|input| {
                 let place = places.next()?;
                 let [rows, columns] = input.as_ref()?.grid;
-                let value = &parameters.next()?.value;
+                let value = values.next()?;
                 let [_, frames, channels] = value.dims();
                 if is_projected {
-                    let values = to_floats(parameters.next()?.value.clone());
+                    let values = to_floats(values.next()?.clone());
                     *place = Some(Projection::new(channels, values));
                 }
                 let shape = [rows, columns, frames, channels];
@@ -334,73 +363,61 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
     /// # Panics
     /// If they are not those of the learner's sites, or of other shapes.
     pub fn set_embeddings(&mut self, embeddings: &[SiteEmbeddings], device: &B::Device) {
-        let mut parameters = Vec::new();
+        let mut values = Vec::new();
         for site in embeddings {
             for (embedding, projection) in site.embeddings().into_iter().zip(&site.projections) {
                 let embedding = embedding.map(|embedding| to_tensor(embedding, device));
                 let projection = projection
                     .as_ref()
                     .map(|projection| to_matrix(projection, device).unsqueeze());
-                parameters.extend(embedding.into_iter().chain(projection).map(Parameter::new));
+                values.extend(embedding.into_iter().chain(projection));
             }
         }
-        let shapes = |parameters: &[Parameter<B>]| {
-            let shapes = parameters.iter().map(|parameter| parameter.value.dims());
-            shapes.collect::<Vec<_>>()
-        };
-        assert_eq!(shapes(&parameters), shapes(&self.parameters), "shapes");
-        self.parameters = parameters;
+        let shape = |value: &Tensor<B::InnerBackend, 3>| value.dims();
+        let found: Vec<_> = values.iter().map(shape).collect();
+        let expected: Vec<_> = self.embeddings.values().map(shape).collect();
+        assert_eq!(found, expected, "shapes");
+        self.embeddings.start_from(values);
     }
 
     /// Everything that is needed to go on later.
     fn checkpoint(&self) -> Checkpoint {
-        let tensors = self.parameters.iter().map(|parameter| {
-            let moments = parameter.state.as_ref().map(|state| &state.momentum);
-            SavedTensor {
-                shape: parameter.value.dims(),
-                value: to_floats(parameter.value.clone()),
-                moments: moments
-                    .map(|m| [to_floats(m.moment_1.clone()), to_floats(m.moment_2.clone())]),
-            }
-        });
         Checkpoint {
             losses: self.losses.clone(),
-            tensors: tensors.collect(),
+            tensors: self.embeddings.saved(),
+            lora: self.lora.as_ref().map(LearnedLora::saved),
         }
     }
 
     /// Goes on from a checkpoint. Returns whether it fits this learner; if not, nothing changes.
     pub fn resume(&mut self, checkpoint: Checkpoint, device: &B::Device) -> bool {
         let steps = checkpoint.losses.len();
-        let fits = checkpoint.tensors.len() == self.parameters.len()
+        let lora_fits = match (&self.lora, &checkpoint.lora) {
+            (Some(lora), Some(saved)) => saved.losses.len() <= steps && lora.fits(saved),
+            (None, None) => true,
+            _ => false,
+        };
+        let fits = lora_fits
             && steps <= self.settings.steps
-            && checkpoint
-                .tensors
-                .iter()
-                .zip(&self.parameters)
-                .all(|(saved, parameter)| {
-                    saved.shape == parameter.value.dims() && saved.moments.is_some() == (steps > 0)
-                });
+            && self.embeddings.fits(&checkpoint.tensors, steps);
         if !fits {
             return false;
         }
-        let restore = |saved: SavedTensor| {
-            let tensor = |values| Tensor::from_data(TensorData::new(values, saved.shape), device);
-            let state = saved.moments.map(|[moment_1, moment_2]| {
-                AdamWState::new(AdaptiveMomentumState::new(
-                    steps,
-                    tensor(moment_1),
-                    tensor(moment_2),
-                ))
-            });
-            Parameter {
-                value: tensor(saved.value),
-                state,
-            }
-        };
-        self.parameters = checkpoint.tensors.into_iter().map(restore).collect();
+        self.embeddings.restore(checkpoint.tensors, steps, device);
+        if let (Some(lora), Some(saved)) = (&mut self.lora, checkpoint.lora) {
+            lora.restore(saved, device);
+        }
         self.losses = checkpoint.losses;
         true
+    }
+
+    /// The losses of late, for people.
+    fn losses_text(&self) -> String {
+        let text = format!("loss {:.4}", recent_mean(&self.losses));
+        match self.lora_losses() {
+            [] => text,
+            losses => format!("{text}, of the LoRA {:.4}", recent_mean(losses)),
+        }
     }
 
     fn modulation(&self, tensors: &[Tensor<B, 3>]) -> MotionModulation<B> {
@@ -435,14 +452,6 @@ impl<'a, B: TrackingBackend> Learner<'a, B> {
 fn recent_mean(losses: &[f32]) -> f32 {
     let recent = &losses[losses.len().saturating_sub(20)..];
     recent.iter().sum::<f32>() / recent.len().max(1) as f32
-}
-
-fn scalar<B: AutodiffBackend>(loss: Tensor<B, 1>) -> f32 {
-    loss.into_data()
-        .convert::<f32>()
-        .iter::<f32>()
-        .next()
-        .unwrap_or(f32::NAN)
 }
 
 /// The values of a tensor, row-major.

@@ -8,6 +8,7 @@ use kinvert_nets::{Device, OnDevice, Precision};
 use kinvert_video::Clip;
 
 use crate::error::Error;
+use crate::lora::LoraId;
 use crate::motion::{ModelId, Motion};
 use crate::pipeline::Pipeline;
 use crate::settings::{GenerationSettings, InversionSettings, Recommendations};
@@ -61,6 +62,15 @@ pub trait MotionModel: Send {
         frames: Option<usize>,
     ) -> Result<Motion, Error>;
 
+    /// Reads a LoRA for what is generated from now on; see [`Pipeline::load_lora`].
+    ///
+    /// # Errors
+    /// As [`Pipeline::load_lora`].
+    fn load_lora(&mut self, path: &Path) -> Result<(), Error>;
+
+    /// What identifies the LoRA that was loaded.
+    fn lora(&self) -> Option<&LoraId>;
+
     /// Generates a clip; see [`Pipeline::generate`].
     ///
     /// # Errors
@@ -100,7 +110,12 @@ pub fn load_model(
         }
     }
 
-    device.run(Load(source, options))
+    let free_bytes = || device.memory().map(|memory| memory.free_bytes);
+    let options = LoadOptions {
+        free_bytes: options.free_bytes.or_else(free_bytes),
+        ..*options
+    };
+    device.run(Load(source, &options))
 }
 
 impl<B: TrackingBackend> MotionModel for Pipeline<B> {
@@ -141,6 +156,14 @@ impl<B: TrackingBackend> MotionModel for Pipeline<B> {
         progress: &mut dyn Progress,
     ) -> Result<Motion, Error> {
         Pipeline::invert(self, clip, caption, settings, workspace, progress)
+    }
+
+    fn load_lora(&mut self, path: &Path) -> Result<(), Error> {
+        Pipeline::load_lora(self, path)
+    }
+
+    fn lora(&self) -> Option<&LoraId> {
+        Pipeline::lora(self)
     }
 
     fn generate(

@@ -7,6 +7,9 @@
 //! Q = (h + MQK) Wq      K = (h + MQK) Wk      V = (h + MV) Wv
 //! ```
 //!
+//! Motion modules of AnimateDiff add the positions of frames to their normalised features before they project. There
+//! `h` is that sum: embeddings always join what is projected.
+//!
 //! The alternatives of [`Integration`] are what ablations of the method ask for; concatenation has a learned
 //! [projection](crate::projection).
 

@@ -5,11 +5,12 @@
 //! the positions that the settings of learning say ([`EmbeddingShape`]), and none that
 //! is `off`. In the method a query-key embedding has 1 position and a value embedding `rows * columns` of its
 //! site. Embeddings that are concatenated have their `{input}.projection` `[2 * channels, channels]` beside them,
-//! such as `{site}.query_key.projection`. Besides, there are `inverted_latents` `[1, channels, frames, height, width]` (the noise from which the
-//! clip would come) and `preview` `[height, width, 3]` (a few frames of the clip). The header's
+//! such as `{site}.query_key.projection`. Besides, there are `inverted_latents` `[1, channels, frames, height, width]`
+//! (the noise from which the clip would come) and `preview` `[height, width, 3]` (a few frames of the clip). A LoRA that
+//! is kept has the names and the entry of the header that it has in a [file of its own](crate::lora). The header's
 //! `kinvert.motion` entry is [`MotionMetadata`] as JSON.
 //!
-//! Version 1 of the format knew the method's shapes alone; its files are read as such.
+//! Version 1 of the format knew the method's shapes alone, version 2 no LoRA; their files are read as such.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::atomic::write_file;
 use crate::embedding::{Embedding, INPUTS, SiteEmbeddings};
 use crate::error::Error;
+use crate::lora::{self, SpatialLora};
 use crate::modulation::Integration;
 use crate::projection::Projection;
 use crate::settings::InversionSettings;
@@ -31,7 +33,7 @@ use crate::shape::EmbeddingShape;
 const METADATA_KEY: &str = "kinvert.motion";
 
 /// Version of the format that is written; older ones are read, newer ones refused.
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 
 /// Bounds on what is read. A motion of 24 frames at 576x320 has about 90 MB.
 const MAX_FILE_BYTES: u64 = 4 << 30;
@@ -49,6 +51,8 @@ pub struct Motion {
     pub inverted_latents: Option<Array<f32>>,
     /// A few frames of the reference side by side, `[height, width, 3]`, RGB.
     pub preview: Option<Array<u8>>,
+    /// What was learned of how the frames look, if it was kept.
+    pub lora: Option<SpatialLora>,
 }
 
 /// Numbers with a shape, row-major.
@@ -83,6 +87,9 @@ pub struct MotionMetadata {
     pub settings: InversionSettings,
     /// Loss of every step.
     pub losses: Vec<f32>,
+    /// Loss of the LoRA in every step that had it on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lora_losses: Vec<f32>,
     /// Rows and columns of every site's grid.
     pub grids: BTreeMap<String, [usize; 2]>,
 }
@@ -143,6 +150,11 @@ impl Motion {
         if let Some(latents) = &self.inverted_latents {
             add_f32("inverted_latents".into(), &latents.shape, &latents.values);
         }
+        if let Some(lora) = &self.lora {
+            for (name, shape, values) in lora.tensors() {
+                add_f32(name, &shape, values);
+            }
+        }
         if let Some(preview) = &self.preview {
             tensors.push((
                 "preview".into(),
@@ -158,7 +170,10 @@ impl Motion {
         });
         let metadata = serde_json::to_string(&self.metadata)
             .expect("metadata has string keys and finite numbers");
-        let header = HashMap::from([(METADATA_KEY.to_string(), metadata)]);
+        let mut header = HashMap::from([(METADATA_KEY.to_string(), metadata)]);
+        if let Some(lora) = &self.lora {
+            header.insert(lora::ADAPTER_METADATA.into(), lora.adapter_metadata());
+        }
         safetensors::serialize(views, Some(header)).expect("names and shapes are valid")
     }
 
@@ -217,11 +232,16 @@ impl Motion {
             Ok(view) => Some(read_preview(&view)?),
             Err(_) => None,
         };
+        let of_lora = tensors
+            .iter()
+            .filter(|(name, _)| name.starts_with(lora::PREFIX));
+        let lora = SpatialLora::parse(of_lora, header.metadata().as_ref(), &[])?;
         Ok(Self {
             metadata,
             sites,
             inverted_latents,
             preview,
+            lora: Some(lora).filter(|lora| !lora.layers.is_empty()),
         })
     }
 }
@@ -411,6 +431,8 @@ pub(crate) fn read_floats(view: &TensorView<'_>, name: &str) -> Result<Vec<f32>,
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::lora::LowRank;
+    use crate::lora::tests::made_up;
     use proptest::prelude::*;
     use proptest::sample::select;
 
@@ -459,6 +481,7 @@ pub(crate) mod tests {
                 reference_sha256: "cd".repeat(32),
                 settings,
                 losses: vec![1.5, 0.25],
+                lora_losses: Vec::new(),
                 grids: BTreeMap::from([(site, grid)]),
             },
             sites: vec![embeddings],
@@ -470,6 +493,7 @@ pub(crate) mod tests {
                 shape: vec![2, 3, 3],
                 values: (0..18).collect(),
             }),
+            lora: None,
         }
     }
 
@@ -480,6 +504,7 @@ pub(crate) mod tests {
             query_key in select(vec!["off", "1d", "2d", "grid-1x2", "grid-2x2"]),
             values in select(vec!["off", "1d", "2d"]),
             integration in select(vec![Integration::AddBefore, Integration::Concat]),
+            rank in 0usize..3,
         ) {
             let settings = InversionSettings {
                 query_key: query_key.parse().unwrap(),
@@ -487,7 +512,12 @@ pub(crate) mod tests {
                 integration,
                 ..Default::default()
             };
-            let motion = shaped(frames, [rows, columns], channels, settings);
+            let mut motion = shaped(frames, [rows, columns], channels, settings);
+            if rank > 0 {
+                let path = "mid_block.attentions.0.proj_in";
+                motion.lora = Some(made_up(&[(path, channels, rows, rank, 2.5)]));
+                motion.metadata.lora_losses = vec![0.5; rank];
+            }
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("x.motion.safetensors");
             motion.save(&path).unwrap();
@@ -512,7 +542,12 @@ pub(crate) mod tests {
             Motion::from_bytes(&motion.to_bytes()).unwrap_err()
         };
         type Damage = fn(&mut Motion);
-        let cases: [(&str, Damage); 11] = [
+        let cases: [(&str, Damage); 12] = [
+            ("`unet.conv_in.lora_A.weight` holds a value", |m| {
+                let layer = LowRank::new(1, 1.0, vec![f32::NAN], vec![0.0]);
+                let layers = BTreeMap::from([("conv_in".to_string(), layer)]);
+                m.lora = Some(SpatialLora { layers });
+            }),
             ("format version", |m| m.metadata.format_version = 99),
             ("expected 1 positions and 3 frames", |m| {
                 m.metadata.frames = 3

@@ -19,11 +19,14 @@ pub enum Objective {
     /// share cancels.
     #[default]
     DebiasedTemporal,
+    /// `DebiasedTemporal`, beside a [LoRA](crate::lora) of the spatial transformers that learns what the frames look
+    /// like, so that the embeddings need not.
+    DebiasedHybrid,
 }
 
 impl Objective {
     /// The loss of a prediction for its target, both `[batch, channels, frames, height, width]`; `frame` is
-    /// the random frame of the debiased loss.
+    /// the random frame of the debiased losses. That of a LoRA is apart from it.
     pub fn loss<B: Backend>(
         self,
         predicted: Tensor<B, 5>,
@@ -35,7 +38,7 @@ impl Objective {
             Self::Base => mean_square(error),
             // The debiasing is linear, so it may be applied to the error: a e_hat - b e_hat[r] less
             // a e - b e[r] is a (e_hat - e) - b (e_hat - e)[r], with b = 1 and a = sqrt(b^2 + 1).
-            Self::DebiasedTemporal => {
+            Self::DebiasedTemporal | Self::DebiasedHybrid => {
                 let anchor = error.clone().narrow(2, frame, 1); // [B, C, 1, H, W]
                 let debiased = error.clone() * std::f64::consts::SQRT_2 - anchor;
                 mean_square(error) + mean_square(debiased)
@@ -44,7 +47,8 @@ impl Objective {
     }
 }
 
-fn mean_square<B: Backend>(x: Tensor<B, 5>) -> Tensor<B, 1> {
+/// The mean of the squares.
+pub(crate) fn mean_square<B: Backend>(x: Tensor<B, 5>) -> Tensor<B, 1> {
     x.powi_scalar(2).mean()
 }
 

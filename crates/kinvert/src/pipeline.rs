@@ -8,14 +8,10 @@ use std::path::Path;
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Int, Tensor, TensorData};
-use kinvert_diffusion::{
-    DdimInversion, Guidance, NoiseSchedule, NoiseSource, Sampler, SchedulerConfig,
-};
-use kinvert_nets::clip::{CLIPTextModel, CLIPTokenizer};
+use kinvert_diffusion::{DdimInversion, Guidance, NoiseSchedule, NoiseSource, Sampler};
+use kinvert_nets::autoencoder_kl::Slices;
 use kinvert_nets::kernels::TrackingBackend;
-use kinvert_nets::{
-    AutoencoderKL, Hooks, ModelFiles, TemporalSite, VideoUNet, VideoUNetConfig, weight_files,
-};
+use kinvert_nets::{AutoencoderKL, Hooks, TemporalSite, VideoUNet, VideoUNetConfig};
 use kinvert_video::Clip;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -23,29 +19,43 @@ use sha2::{Digest, Sha256};
 use crate::checkpoint::Checkpoint;
 use crate::embedding::{Debias, Embedding, SiteEmbeddings};
 use crate::error::Error;
+use crate::gradient::Activations;
 use crate::import::read_published_embeddings;
 use crate::inversion::{Learner, Reference, to_floats};
+use crate::lora::{LoraAdapter, LoraId, SpatialLora};
 use crate::modulation::MotionModulation;
 use crate::motion::{Array, ModelId, Motion, MotionMetadata};
 use crate::pixels;
+use crate::plan::{ClipShape, ModelCost, usable};
 use crate::projection::Projection;
+use crate::published::PublishedClip;
 use crate::settings::{
     Contribution, GenerationSettings, InversionSettings, MotionKind, Recommendations,
 };
 use crate::source::{LoadOptions, ModelSource};
+use crate::text::TextEncoder;
 use crate::workspace::{INVERTED_LATENTS, LATENTS, Workspace};
 use kinvert_base::Progress;
 
 /// Frames that the autoencoder works on at a time, so that its memory does not grow with the clip.
-const VAE_SLICE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+const VAE_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 
-/// Frames and longest area of a clip for models that do not say what they want: the published setting.
-pub(crate) const PUBLISHED_FRAMES: usize = 24;
-const PUBLISHED_AREA: f64 = 576.0 * 320.0;
-pub(crate) const PUBLISHED_FPS: f64 = 8.0;
+/// Sides of the tiles of large frames, in latents, where memory is short: 512 pixels, as the reference library has it.
+const VAE_TILE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
-/// File in `scheduler/` that describes the noise schedule.
-pub(crate) const SCHEDULER: &str = "scheduler_config.json";
+/// Latents of a frame beyond which it is large: as many as two tiles have.
+const LARGE_FRAME: usize = 2 * 64 * 64;
+
+/// How much of a clip whose latents are `[height, width]` the autoencoder works on at a time.
+pub(crate) fn vae_slices(low_memory: bool, [height, width]: [usize; 2]) -> Slices {
+    if !low_memory {
+        return Slices::of(VAE_FRAMES);
+    }
+    Slices {
+        tile: (height * width > LARGE_FRAME).then_some(VAE_TILE),
+        ..Slices::of(NonZeroUsize::MIN)
+    }
+}
 
 /// Label of the noise that generation starts from.
 const START_NOISE: &str = "generation.noise";
@@ -59,13 +69,15 @@ type Inner<B> = <B as AutodiffBackend>::InnerBackend;
 pub struct Pipeline<B: TrackingBackend> {
     id: ModelId,
     recommendations: Recommendations,
-    tokenizer: CLIPTokenizer,
-    text_encoder: CLIPTextModel<Inner<B>>,
+    text: TextEncoder<Inner<B>>,
     vae: AutoencoderKL<Inner<B>>,
     unet_config: VideoUNetConfig,
     unet: VideoUNet<Inner<B>>,
     tracked_unet: VideoUNet<B>,
     schedule: NoiseSchedule,
+    lora: Option<(LoraId, SpatialLora)>,
+    cost: ModelCost,
+    options: LoadOptions,
     device: B::Device,
 }
 
@@ -80,35 +92,37 @@ impl<B: TrackingBackend> Pipeline<B> {
         device: &B::Device,
     ) -> Result<Self, Error> {
         let files = &source.pipeline;
-        let recommendations = Recommendations::load(files)?;
+        let unet_config = source.unet_config()?;
+        let recommendations = source.recommendations()?;
         let id = ModelId {
             name: recommendations
                 .name
                 .clone()
-                .unwrap_or_else(|| model_name(files)),
-            sha256: model_hash(source)?,
+                .unwrap_or_else(|| source.name()),
+            sha256: source.sha256()?,
         };
-        let scheduler_files = files.part("scheduler");
-        let scheduler = SchedulerConfig::from_json(
-            &scheduler_files.read(SCHEDULER)?,
-            &scheduler_files.label(SCHEDULER),
-        )?;
-        let (unet_config, tracked_unet) =
-            VideoUNet::<B>::load(&source.unet(), device, options.precision)?;
+        let scheduler = source.scheduler(&unet_config)?;
+        let cost = ModelCost::read_on::<B>(source, options, device)?;
+        let adapter = source.motion_adapter()?;
+        let (_, tracked_unet) =
+            VideoUNet::<B>::load_with(&source.unet(), adapter.as_ref(), device, options.precision)?;
         let pipeline = Self {
             id,
             recommendations,
-            tokenizer: CLIPTokenizer::load(&files.part("tokenizer"))?,
-            text_encoder: CLIPTextModel::load(
-                &files.part("text_encoder"),
-                device,
+            text: TextEncoder::load(
+                &source.tokenizer()?,
+                files.part("text_encoder"),
                 options.precision,
+                device,
             )?,
             vae: AutoencoderKL::load(&files.part("vae"), device, options.precision)?,
             unet_config,
             unet: tracked_unet.valid(),
             tracked_unet,
             schedule: NoiseSchedule::new(&scheduler)?,
+            lora: None,
+            cost,
+            options: *options,
             device: device.clone(),
         };
         pipeline.check_parts(source)?;
@@ -116,10 +130,9 @@ impl<B: TrackingBackend> Pipeline<B> {
     }
 
     fn check_parts(&self, source: &ModelSource) -> Result<(), Error> {
-        self.tokenizer.check_fits(self.text_encoder.config())?;
         let unet = || source.unet().label("config.json");
         let (wanted, found) = (
-            self.text_encoder.config().hidden_size,
+            self.text.config().hidden_size,
             self.unet_config.cross_attention_dim(),
         );
         if wanted != found {
@@ -182,12 +195,14 @@ impl<B: TrackingBackend> Pipeline<B> {
 
     /// Frames per second that clips of this model have.
     pub fn fps(&self) -> f64 {
-        self.recommendations.fps.unwrap_or(PUBLISHED_FPS)
+        self.recommendations.fps.unwrap_or(self.published().fps)
     }
 
     /// Frames that clips of this model have at most, unless asked otherwise.
     pub fn frames(&self) -> usize {
-        self.recommendations.frames.unwrap_or(PUBLISHED_FRAMES)
+        self.recommendations
+            .frames
+            .unwrap_or(self.published().frames)
     }
 
     /// Width and height for a clip of the given width and height: what the model recommends, else the size of
@@ -198,11 +213,25 @@ impl<B: TrackingBackend> Pipeline<B> {
         }
         let step = self.vae.spatial_compression() << (self.unet_config.levels() - 1);
         let aspect = width as f64 / height as f64;
-        let ideal = [
-            (PUBLISHED_AREA * aspect).sqrt(),
-            (PUBLISHED_AREA / aspect).sqrt(),
-        ];
+        let area = self.published().area();
+        let ideal = [(area * aspect).sqrt(), (area / aspect).sqrt()];
         ideal.map(|side| ((side / step as f64).round() as usize).max(1) * step)
+    }
+
+    /// What clips are like where the model's folder does not say.
+    fn published(&self) -> PublishedClip {
+        PublishedClip::of(&self.unet_config)
+    }
+
+    /// Refuses more frames than the network knows the positions of.
+    fn check_frames(&self, frames: usize) -> Result<(), Error> {
+        match self.unet_config.max_frames() {
+            Some(most) if frames > most => {
+                let expected = format!("at most {most}, which the motion modules were trained for");
+                Err(Error::setting("frames", frames, expected))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Height and width of the latents of a clip of `[width, height]` pixels.
@@ -221,19 +250,15 @@ impl<B: TrackingBackend> Pipeline<B> {
     }
 
     /// States of a prompt, `[1, text tokens, channels]`. A prompt that is too long is cut short with a note.
-    pub fn text_states(&self, prompt: &str, progress: &mut dyn Progress) -> Tensor<Inner<B>, 3> {
-        let encoding = self.tokenizer.encode(prompt);
-        if let Some(cut) = encoding.truncated {
-            let limit = self.tokenizer.max_length() - 2;
-            progress.note(&format!(
-                "the prompt is too long for the text encoder: it takes {limit} tokens, the last {cut} were \
-                 left out"
-            ));
-        }
-        let length = encoding.ids.len();
-        let ids: Tensor<Inner<B>, 2, Int> =
-            Tensor::from_data(TensorData::new(encoding.ids, [1, length]), &self.device);
-        self.text_encoder.forward(ids).last_hidden_state
+    ///
+    /// # Errors
+    /// If the text encoder was let go meanwhile and its files are no longer there.
+    pub fn text_states(
+        &self,
+        prompt: &str,
+        progress: &mut dyn Progress,
+    ) -> Result<Tensor<Inner<B>, 3>, Error> {
+        self.text.states(prompt, progress)
     }
 
     /// Latents of a clip, `[1, channels, frames, height, width]`, scaled for the network. The mean of the
@@ -246,12 +271,13 @@ impl<B: TrackingBackend> Pipeline<B> {
         clip: &Clip,
         progress: &mut dyn Progress,
     ) -> Result<Tensor<Inner<B>, 5>, Error> {
-        self.latent_size([clip.width() as usize, clip.height() as usize])?;
+        let latent_size = self.latent_size([clip.width() as usize, clip.height() as usize])?;
+        let slices = vae_slices(self.options.low_memory, latent_size);
         progress.start("encoding the clip", clip.len());
         let frames = pixels::to_tensor(clip, &self.device);
         let latents = self
             .vae
-            .encode_clip(frames, VAE_SLICE, &mut |done, _| progress.advance(done, ""));
+            .encode_clip(frames, slices, &mut |done, _| progress.advance(done, ""));
         progress.finish();
         Ok(latents)
     }
@@ -267,9 +293,11 @@ impl<B: TrackingBackend> Pipeline<B> {
         progress: &mut dyn Progress,
     ) -> Result<Clip, Error> {
         progress.start("decoding the clip", latents.dims()[2]);
-        let decoded = self.vae.decode_clip(latents, VAE_SLICE, &mut |done, _| {
-            progress.advance(done, "")
-        });
+        let [_, _, _, height, width] = latents.dims();
+        let slices = vae_slices(self.options.low_memory, [height, width]);
+        let decoded = self
+            .vae
+            .decode_clip(latents, slices, &mut |done, _| progress.advance(done, ""));
         let clip = pixels::to_clip(decoded, fps)?;
         progress.finish();
         Ok(clip)
@@ -287,7 +315,7 @@ impl<B: TrackingBackend> Pipeline<B> {
         progress: &mut dyn Progress,
     ) -> Result<Tensor<Inner<B>, 5>, Error> {
         let mut inversion = DdimInversion::new(&self.schedule, steps)?;
-        let text = self.text_states("", progress);
+        let text = self.text_states("", progress)?;
         self.walk(
             &mut inversion,
             "inverting the clip",
@@ -314,10 +342,10 @@ impl<B: TrackingBackend> Pipeline<B> {
     ) -> Result<Tensor<Inner<B>, 5>, Error> {
         let guidance = Guidance::new(settings.guidance)?;
         let mut sampler = settings.sampler.build(&self.schedule, settings.steps)?;
-        let mut text = self.text_states(prompt, progress);
+        let mut text = self.text_states(prompt, progress)?;
         if guidance.needs_unconditional() {
             text = Tensor::cat(
-                vec![self.text_states(&settings.negative_prompt, progress), text],
+                vec![self.text_states(&settings.negative_prompt, progress)?, text],
                 0,
             );
         }
@@ -327,16 +355,15 @@ impl<B: TrackingBackend> Pipeline<B> {
             start,
             progress,
             |latents, timestep| {
-                if guidance.needs_unconditional() {
-                    let both = Tensor::cat(vec![latents.clone(), latents], 0);
-                    guidance.combine_halves(self.unet.forward(
-                        both,
-                        &[timestep],
-                        text.clone(),
-                        hooks,
-                    ))
+                let predict = |latents, text| self.unet.forward(latents, &[timestep], text, hooks);
+                if !guidance.needs_unconditional() {
+                    predict(latents, text.clone())
+                } else if self.options.low_memory {
+                    let half = |index| predict(latents.clone(), text.clone().narrow(0, index, 1));
+                    guidance.combine(half(0), half(1))
                 } else {
-                    self.unet.forward(latents, &[timestep], text.clone(), hooks)
+                    let both = Tensor::cat(vec![latents.clone(), latents], 0);
+                    guidance.combine_halves(predict(both, text.clone()))
                 }
             },
         )
@@ -351,6 +378,7 @@ impl<B: TrackingBackend> Pipeline<B> {
         progress: &mut dyn Progress,
         model: impl Fn(Tensor<Inner<B>, 5>, f64) -> Tensor<Inner<B>, 5>,
     ) -> Result<Tensor<Inner<B>, 5>, Error> {
+        self.text.let_go();
         progress.start(stage, sampler.steps());
         for index in 0..sampler.steps() {
             if progress.is_cancelled() {
@@ -369,7 +397,7 @@ impl<B: TrackingBackend> Pipeline<B> {
     /// stopped.
     ///
     /// # Errors
-    /// If the clip has fewer than two frames, a setting is impossible, the user asked to stop, or the loss is
+    /// If the clip has fewer than two frames or more than the network takes, a setting is impossible, the user asked to stop, or the loss is
     /// no number.
     pub fn invert(
         &self,
@@ -386,12 +414,18 @@ impl<B: TrackingBackend> Pipeline<B> {
         if clip.len() < 2 {
             return Err(Error::TooFewFrames { found: clip.len() });
         }
+        self.check_frames(clip.len())?;
         let sites = settings.sites.select(&self.sites())?;
         let size = [clip.width() as usize, clip.height() as usize];
         let [height, width] = self.latent_size(size)?;
         for site in &sites {
             settings.check_site(&site.name, site.grid([height, width]))?;
         }
+        let shape = ClipShape {
+            frames: clip.len(),
+            size,
+        };
+        let activations = self.activations(shape, settings)?;
         let reference_sha256 = pixels::sha256(clip);
         let workspace = workspace.map(Workspace::open).transpose()?;
 
@@ -416,9 +450,9 @@ impl<B: TrackingBackend> Pipeline<B> {
 
         let reference = Reference {
             latents: Tensor::from_inner(latents),
-            caption_states: Tensor::from_inner(self.text_states(caption, progress)),
+            caption_states: Tensor::from_inner(self.text_states(caption, progress)?),
         };
-        let mut learner = Learner::new(
+        let learner = Learner::new(
             &self.tracked_unet,
             &self.schedule,
             settings,
@@ -426,6 +460,8 @@ impl<B: TrackingBackend> Pipeline<B> {
             [clip.len(), height, width],
             &self.device,
         );
+        let mut learner = learner.with_activations(activations);
+        self.text.let_go();
         let run = fingerprint(&(&latents_key, caption, settings));
         let saved = workspace
             .as_ref()
@@ -445,11 +481,24 @@ impl<B: TrackingBackend> Pipeline<B> {
         learner.run(&reference, save, progress)?;
 
         let embeddings = learner.embeddings();
-        if !embeddings.iter().all(SiteEmbeddings::is_finite) {
-            return Err(Error::NotFinite {
-                what: "an embedding",
-                step: None,
-            });
+        let lora = match settings.keep_lora {
+            true => learner.lora(),
+            false => None,
+        };
+        if settings.keep_lora && lora.is_none() {
+            progress
+                .note("there is no LoRA to keep: only the objective debiased-hybrid learns one");
+        }
+        for (what, is_finite) in [
+            (
+                "an embedding",
+                embeddings.iter().all(SiteEmbeddings::is_finite),
+            ),
+            ("the LoRA", lora.as_ref().is_none_or(SpatialLora::is_finite)),
+        ] {
+            if !is_finite {
+                return Err(Error::NotFinite { what, step: None });
+            }
         }
         Ok(Motion {
             metadata: MotionMetadata {
@@ -463,6 +512,7 @@ impl<B: TrackingBackend> Pipeline<B> {
                 reference_sha256,
                 settings: settings.clone(),
                 losses: learner.losses().to_vec(),
+                lora_losses: learner.lora_losses().to_vec(),
                 grids: embeddings
                     .iter()
                     .map(|site| (site.site.clone(), site.grid))
@@ -474,6 +524,7 @@ impl<B: TrackingBackend> Pipeline<B> {
                 values: to_floats(inverted),
             }),
             preview: Some(pixels::preview(clip)),
+            lora,
         })
     }
 
@@ -513,6 +564,7 @@ impl<B: TrackingBackend> Pipeline<B> {
                     ..Default::default()
                 },
                 losses: Vec::new(),
+                lora_losses: Vec::new(),
                 grids: sites
                     .iter()
                     .map(|site| (site.site.clone(), site.grid))
@@ -521,14 +573,15 @@ impl<B: TrackingBackend> Pipeline<B> {
             sites,
             inverted_latents: None,
             preview: None,
+            lora: None,
         })
     }
 
     /// Generates one clip for a prompt, moving as `motion` does, or freely without one.
     ///
     /// # Errors
-    /// If the motion belongs to another model or does not fit this one, a setting is impossible, the user
-    /// asked to stop, or the result is no number.
+    /// If the motion belongs to another model or does not fit this one, a setting is impossible, there are more
+    /// frames than the network takes, the user asked to stop, or the result is no number.
     pub fn generate(
         &self,
         motion: Option<&Motion>,
@@ -541,18 +594,76 @@ impl<B: TrackingBackend> Pipeline<B> {
         let wanted = |own: Option<usize>| settings.frames.or(own).unwrap_or_else(|| self.frames());
         let frames = wanted(motion.map(|motion| motion.metadata.frames));
         let size = settings.size.or(motion.map(|motion| motion.metadata.size));
-        let size = size.unwrap_or_else(|| self.size_for([576, 320]));
+        let size = size.unwrap_or_else(|| self.size_for(self.published().size));
         pixels::check_size(size, frames)?;
+        self.check_frames(frames)?;
         let latent_size = self.latent_size(size)?;
+        let learned = motion.map(|motion| &motion.metadata.settings);
+        self.check_generating(ClipShape { frames, size }, learned, settings)?;
         let modulation = match motion {
             Some(motion) => self.modulation(motion, settings, frames, latent_size)?,
             None => None,
         };
         let start = self.start(motion, seed, settings, frames, latent_size, progress)?;
-        let hooks = Hooks::temporal(modulation.as_ref().map(|modulation| modulation as _));
+        let lora = self.lora_adapter(motion, settings)?;
+        let hooks = Hooks {
+            temporal: modulation.as_ref().map(|modulation| modulation as _),
+            spatial: lora.as_ref().map(|lora| lora as _),
+        };
         let latents = self.sample(start, prompt, settings, hooks, progress)?;
         let fps = motion.map_or(self.fps(), |motion| motion.metadata.fps);
         self.decode_latents(latents, fps, progress)
+    }
+
+    /// Reads a LoRA, which everything that is generated from now on has at the strength that settings say, instead of
+    /// one that a motion may hold. Nothing is learned with it.
+    ///
+    /// # Errors
+    /// As [`SpatialLora::load`].
+    pub fn load_lora(&mut self, path: &Path) -> Result<(), Error> {
+        let lora = SpatialLora::load(path, &self.unet.spatial_linears())?;
+        let id = LoraId {
+            name: path.display().to_string(),
+            sha256: lora.sha256(),
+        };
+        self.lora = Some((id, lora));
+        Ok(())
+    }
+
+    /// What identifies the LoRA that was loaded.
+    pub fn lora(&self) -> Option<&LoraId> {
+        self.lora.as_ref().map(|(id, _)| id)
+    }
+
+    /// The LoRA that a clip is generated with: the one that was loaded, else that of the motion; `None` if it would
+    /// change nothing.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if settings want one and there is none, [`Error::MotionDoesNotFit`] if that of the motion is
+    /// for other layers.
+    fn lora_adapter(
+        &self,
+        motion: Option<&Motion>,
+        settings: &GenerationSettings,
+    ) -> Result<Option<LoraAdapter<Inner<B>>>, Error> {
+        let of_motion = motion.and_then(|motion| motion.lora.as_ref());
+        let (lora, default) = match &self.lora {
+            Some((_, lora)) => (Some(lora), 1.0),
+            None => (of_motion, 0.0),
+        };
+        let strength = settings.lora_strength.unwrap_or(default);
+        match lora {
+            _ if strength == 0.0 => Ok(None),
+            None => {
+                let expected = "0, for neither was a LoRA loaded nor does the motion hold one";
+                Err(Error::setting("lora strength", strength, expected))
+            }
+            Some(lora) => {
+                let fits = lora.check_fits(&self.unet.spatial_linears());
+                fits.map_err(|reason| Error::MotionDoesNotFit { reason })?;
+                Ok(Some(LoraAdapter::new(lora, strength, &self.device)))
+            }
+        }
     }
 
     /// Refuses a motion that was learned on another model.
@@ -570,6 +681,64 @@ impl<B: TrackingBackend> Pipeline<B> {
             model: self.id.name.clone(),
             sha256: self.id.short_hash().into(),
         })
+    }
+
+    /// What becomes of activations while a motion is learned from a clip.
+    ///
+    /// # Errors
+    /// [`Error::NotEnoughMemory`] if the device has too little for either way.
+    fn activations(
+        &self,
+        clip: ClipShape,
+        settings: &InversionSettings,
+    ) -> Result<Activations, Error> {
+        let generation = &self.recommendations.generation;
+        let plan = |clip| self.cost.plan(clip, settings, generation);
+        let activations = match self.options.low_memory {
+            true => Activations::Recompute,
+            false => plan(clip)?.activations(self.options.free_bytes),
+        };
+        let least = |clip| Ok(plan(clip)?.learning_bytes(Activations::Recompute));
+        self.check_memory("learning from", clip, least)?;
+        Ok(activations)
+    }
+
+    /// Refuses a clip for which the device has too little memory.
+    fn check_generating(
+        &self,
+        clip: ClipShape,
+        learned: Option<&InversionSettings>,
+        settings: &GenerationSettings,
+    ) -> Result<(), Error> {
+        let inversion = learned.unwrap_or(&self.recommendations.inversion);
+        let least = |clip| {
+            Ok(self
+                .cost
+                .plan(clip, inversion, settings)?
+                .generating_bytes())
+        };
+        self.check_memory("generating", clip, least)
+    }
+
+    fn check_memory(
+        &self,
+        work: &'static str,
+        clip: ClipShape,
+        needed: impl Fn(ClipShape) -> Result<u64, Error>,
+    ) -> Result<(), Error> {
+        let needed_bytes = needed(clip)?;
+        match self.options.free_bytes {
+            Some(free_bytes) if needed_bytes > free_bytes => Err(Error::NotEnoughMemory {
+                work,
+                clip,
+                needed_bytes,
+                free_bytes,
+                smaller: self.cost.smaller(clip, |clip| {
+                    needed(clip).is_ok_and(|bytes| bytes <= usable(free_bytes))
+                }),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The embeddings of a motion for a clip of the given frames and latent size, after the inference
@@ -712,41 +881,6 @@ impl SiteEmbeddings {
                 .map(|found| found.as_ref().map(projection)),
         }
     }
-}
-
-/// The last part of the folder's path, or the name of the embedded set.
-pub(crate) fn model_name(files: &ModelFiles) -> String {
-    let label = files.label("");
-    let name = Path::new(&label)
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned());
-    name.unwrap_or(label)
-}
-
-/// Hash over everything that decides what the model makes.
-pub(crate) fn model_hash(source: &ModelSource) -> Result<String, Error> {
-    const OTHERS: [&str; 6] = [
-        "scheduler/scheduler_config.json",
-        "tokenizer/vocab.json",
-        "tokenizer/merges.txt",
-        "tokenizer/tokenizer.json",
-        "tokenizer/tokenizer_config.json",
-        "tokenizer/special_tokens_map.json",
-    ];
-    let files = &source.pipeline;
-    let mut hashed: Vec<(String, ModelFiles, String)> = OTHERS
-        .map(|name| (name.to_string(), files.clone(), name.to_string()))
-        .into();
-    for (part, folder, stem) in [
-        ("unet", source.unet(), "diffusion_pytorch_model"),
-        ("vae", files.part("vae"), "diffusion_pytorch_model"),
-        ("text_encoder", files.part("text_encoder"), "model"),
-    ] {
-        let weights = weight_files(&folder, stem)?;
-        let names = std::iter::once("config.json".to_string()).chain(weights);
-        hashed.extend(names.map(|name| (format!("{part}/{name}"), folder.clone(), name)));
-    }
-    Ok(ModelFiles::sha256_of(&hashed)?)
 }
 
 /// SHA-256 of a value's JSON.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::embedding::Debias;
 use crate::error::Error;
+use crate::lora::MAX_RANK;
 use crate::modulation::Integration;
 use crate::objective::{Objective, TimestepRange};
 use crate::shape::EmbeddingShape;
@@ -36,6 +37,16 @@ pub struct InversionSettings {
     pub integration: Integration,
     /// Steps of the DDIM inversion that finds the noise from which the clip would come.
     pub ddim_inversion_steps: usize,
+    /// Rank of the LoRA of [`Objective::DebiasedHybrid`], as all settings that follow with `lora` in their name.
+    pub lora_rank: usize,
+    /// Learning rate of the LoRA's own AdamW, constant; its weight decay is that of the embeddings.
+    pub lora_learning_rate: f64,
+    /// Share of what the LoRA reads that is left out at random while it learns.
+    pub lora_dropout: f64,
+    /// Probability that a step has the LoRA on.
+    pub lora_probability: f64,
+    /// Whether the LoRA is kept in the motion file; the method throws it away.
+    pub keep_lora: bool,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -56,6 +67,11 @@ impl Default for InversionSettings {
             values: EmbeddingShape::TwoD,
             integration: Integration::default(),
             ddim_inversion_steps: 50,
+            lora_rank: 32,
+            lora_learning_rate: 5e-4,
+            lora_dropout: 0.1,
+            lora_probability: 0.8,
+            keep_lora: false,
             seed: 0,
         }
     }
@@ -73,12 +89,13 @@ impl InversionSettings {
         if !(1..=MAX_STEPS).contains(&self.steps) {
             return Err(Error::setting("steps", self.steps, "between 1 and 1000000"));
         }
-        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
-            return Err(Error::setting(
-                "learning rate",
-                self.learning_rate,
-                "a positive number",
-            ));
+        for (name, rate) in [
+            ("learning rate", self.learning_rate),
+            ("lora learning rate", self.lora_learning_rate),
+        ] {
+            if !(rate.is_finite() && rate > 0.0) {
+                return Err(Error::setting(name, rate, "a positive number"));
+            }
         }
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return Err(Error::setting(
@@ -86,6 +103,18 @@ impl InversionSettings {
                 self.weight_decay,
                 "zero or a positive number",
             ));
+        }
+        if !(1..=MAX_RANK).contains(&self.lora_rank) {
+            let expected = format!("between 1 and {MAX_RANK}");
+            return Err(Error::setting("lora rank", self.lora_rank, expected));
+        }
+        if !(0.0..1.0).contains(&self.lora_dropout) {
+            let expected = "a number from 0 up to 1, excluded";
+            return Err(Error::setting("lora dropout", self.lora_dropout, expected));
+        }
+        if !(0.0..=1.0).contains(&self.lora_probability) {
+            let found = self.lora_probability;
+            return Err(Error::setting("lora probability", found, "between 0 and 1"));
         }
         if !self.query_key.is_possible() {
             let expected = "a grid with sides between 1 and 256";
@@ -162,6 +191,9 @@ pub struct GenerationSettings {
     pub difference_frames: usize,
     /// Factor on all embeddings; 0 leaves the plain model.
     pub strength: f64,
+    /// Factor on a LoRA of the spatial transformers; if absent, 1 for one that was loaded from a file, and 0 for the one
+    /// that the motion may hold.
+    pub lora_strength: Option<f64>,
     /// Factor on the differences that [`Debias::Difference`] makes of the value embeddings: from one frame to
     /// the next they change several times less than what was learned. Published: 1.
     pub difference_gain: f64,
@@ -193,6 +225,7 @@ impl Default for GenerationSettings {
             debias: Debias::default(),
             difference_frames: 1,
             strength: 1.0,
+            lora_strength: None,
             difference_gain: 1.0,
             integration: None,
             steps: 30,
@@ -224,6 +257,7 @@ impl GenerationSettings {
         for (name, factor) in [
             ("strength", self.strength),
             ("difference gain", self.difference_gain),
+            ("lora strength", self.lora_strength.unwrap_or(0.0)),
         ] {
             if !factor.is_finite() {
                 return Err(Error::setting(name, factor, "a finite number"));
@@ -309,13 +343,13 @@ pub struct Recommendations {
 impl Recommendations {
     const FILE: &'static str = "kinvert.json";
 
-    /// Reads the file, if there is one.
+    /// Reads the file, if there is one; otherwise everything is as `published`.
     ///
     /// # Errors
     /// If it is there and cannot be read, or recommends something impossible.
-    pub fn load(files: &ModelFiles) -> Result<Self, Error> {
+    pub fn load(files: &ModelFiles, published: Self) -> Result<Self, Error> {
         if !files.contains(Self::FILE) {
-            return Ok(Self::default());
+            return Ok(published);
         }
         let recommendations: Self = files.json(Self::FILE)?;
         recommendations.inversion.check()?;
@@ -344,6 +378,39 @@ mod tests {
         let of_nothing: (InversionSettings, GenerationSettings) =
             serde_json::from_str("[{}, {}]").unwrap();
         assert_eq!(of_nothing, (inversion, generation));
+    }
+
+    #[test]
+    fn impossible_loras_are_refused_by_name() {
+        type Change = fn(&mut InversionSettings);
+        let cases: [(&str, Change); 6] = [
+            ("`lora rank` is 0, expected between 1 and 1024", |s| {
+                s.lora_rank = 0
+            }),
+            ("`lora rank` is 1025", |s| s.lora_rank = 1025),
+            ("`lora dropout` is 1, expected a number from 0", |s| {
+                s.lora_dropout = 1.0
+            }),
+            ("`lora dropout` is NaN", |s| s.lora_dropout = f64::NAN),
+            ("`lora probability` is 1.5, expected between 0 and 1", |s| {
+                s.lora_probability = 1.5
+            }),
+            ("`lora learning rate` is 0, expected a positive", |s| {
+                s.lora_learning_rate = 0.0
+            }),
+        ];
+        for (expected, change) in cases {
+            let mut settings = InversionSettings::default();
+            change(&mut settings);
+            let message = settings.check().unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+        let settings = GenerationSettings {
+            lora_strength: Some(f64::INFINITY),
+            ..Default::default()
+        };
+        let message = settings.check().unwrap_err().to_string();
+        assert!(message.contains("`lora strength` is inf"), "{message}");
     }
 
     #[test]

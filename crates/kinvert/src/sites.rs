@@ -17,7 +17,8 @@ const PUBLISHED_CHANNELS: usize = 1280;
 #[serde(try_from = "String", into = "String")]
 pub enum SiteSelection {
     /// Every site with 1280 channels on the way down and up; for a network without any, every site on the
-    /// way down and up.
+    /// way down and up. On AnimateDiff these are the ten of its two coarsest levels: its motion modules also follow
+    /// layers that have no spatial transformer.
     #[default]
     Published,
     /// Every site on the way down, in the middle and on the way up.

@@ -1,13 +1,13 @@
 //! What a model folder holds, read from its configuration and hashed, without loading the network.
 
-use kinvert_diffusion::{NoiseSchedule, PredictionType, SchedulerConfig};
-use kinvert_nets::{TemporalSite, VideoUNetConfig};
+use kinvert_diffusion::{NoiseSchedule, PredictionType};
+use kinvert_nets::TemporalSite;
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::motion::ModelId;
-use crate::pipeline::{PUBLISHED_FPS, PUBLISHED_FRAMES, SCHEDULER, model_hash, model_name};
-use crate::settings::{GenerationSettings, InversionSettings, Recommendations};
+use crate::published::PublishedClip;
+use crate::settings::{GenerationSettings, InversionSettings};
 use crate::source::ModelSource;
 
 /// What a base model is and what it is used for.
@@ -50,27 +50,22 @@ impl ModelSummary {
     /// If a file is missing or unreadable, or describes a model that is not supported. Weights are hashed,
     /// not checked: [`load_model`](crate::load_model) does that.
     pub fn read(source: &ModelSource) -> Result<Self, Error> {
-        let files = &source.pipeline;
-        let unet = VideoUNetConfig::read(&source.unet())?;
-        let scheduler_files = files.part("scheduler");
-        let config = SchedulerConfig::from_json(
-            &scheduler_files.read(SCHEDULER)?,
-            &scheduler_files.label(SCHEDULER),
-        )?;
-        let schedule = NoiseSchedule::new(&config)?;
-        let recommendations = Recommendations::load(files)?;
+        let unet = source.unet_config()?;
+        let published = PublishedClip::of(&unet);
+        let schedule = NoiseSchedule::new(&source.scheduler(&unet)?)?;
+        let recommendations = source.recommendations()?;
         let site = |site: TemporalSite| SiteSummary {
             name: site.name,
             channels: site.channels,
         };
         Ok(Self {
             id: ModelId {
-                name: recommendations.name.unwrap_or_else(|| model_name(files)),
-                sha256: model_hash(source)?,
+                name: recommendations.name.unwrap_or_else(|| source.name()),
+                sha256: source.sha256()?,
             },
-            frames: recommendations.frames.unwrap_or(PUBLISHED_FRAMES),
+            frames: recommendations.frames.unwrap_or(published.frames),
             size: recommendations.size,
-            fps: recommendations.fps.unwrap_or(PUBLISHED_FPS),
+            fps: recommendations.fps.unwrap_or(published.fps),
             prediction_type: schedule.prediction_type(),
             train_timesteps: schedule.num_train_timesteps(),
             sites: unet.sites().into_iter().map(site).collect(),

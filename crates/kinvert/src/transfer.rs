@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::atomic::write_file;
 use crate::error::Error;
+use crate::lora::LoraId;
 use crate::model::MotionModel;
 use crate::motion::{ModelId, Motion, MotionMetadata};
 use crate::pixels;
@@ -253,6 +254,9 @@ pub struct Provenance {
     pub dtype: Precision,
     /// The base model.
     pub model: ModelId,
+    /// The LoRA that was loaded for generation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraId>,
 }
 
 impl Provenance {
@@ -264,6 +268,7 @@ impl Provenance {
             device: device.to_string(),
             dtype: model.precision(),
             model: model.id().clone(),
+            lora: model.lora().cloned(),
         }
     }
 }

@@ -109,18 +109,18 @@ mod tests {
         let method = Variant::default();
         assert_eq!(
             method.hash(),
-            "51e3e9f4ac919f9f640dbb215562bccf2f8db81437398760fd408147ff08b7f0"
+            "099d8af28230c522be13c22f63fed5bf1ec5380c0833d7722b4368ac0b50857f"
         );
         assert_eq!(
             method.inversion_hash(),
-            "4f054d91cd7f615aa544643bb63faf849f88b864e9328db1e6d08b3bb76c4c8e"
+            "c1093279414866b45652c951e1c35f4885dfda26e2f5f8f4274f4db5a4184dbc"
         );
     }
 
     /// The default with each field changed in turn.
     fn changed() -> Vec<(&'static str, Variant)> {
         type Change = fn(&mut InversionSettings, &mut GenerationSettings);
-        let changes: [(&str, Change); 27] = [
+        let changes: [(&str, Change); 33] = [
             ("inversion.steps", |i, _| i.steps = 7),
             ("inversion.learning_rate", |i, _| i.learning_rate = 0.021),
             ("inversion.weight_decay", |i, _| i.weight_decay = 0.0),
@@ -138,6 +138,15 @@ mod tests {
             ("inversion.ddim_inversion_steps", |i, _| {
                 i.ddim_inversion_steps = 10
             }),
+            ("inversion.lora_rank", |i, _| i.lora_rank = 16),
+            ("inversion.lora_learning_rate", |i, _| {
+                i.lora_learning_rate = 1e-4
+            }),
+            ("inversion.lora_dropout", |i, _| i.lora_dropout = 0.0),
+            ("inversion.lora_probability", |i, _| {
+                i.lora_probability = 0.5
+            }),
+            ("inversion.keep_lora", |i, _| i.keep_lora = true),
             ("inversion.seed", |i, _| i.seed = 1),
             ("generation.kind", |_, g| g.kind = MotionKind::Camera),
             ("generation.contribution", |_, g| {
@@ -148,6 +157,9 @@ mod tests {
                 g.difference_frames = 2
             }),
             ("generation.strength", |_, g| g.strength = 0.5),
+            ("generation.lora_strength", |_, g| {
+                g.lora_strength = Some(0.5)
+            }),
             ("generation.difference_gain", |_, g| g.difference_gain = 6.0),
             ("generation.integration", |_, g| {
                 g.integration = Some(Integration::AddBefore)

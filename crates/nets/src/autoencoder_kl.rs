@@ -29,13 +29,15 @@ use crate::files::ModelFiles;
 use crate::kernels::NetBackend;
 use crate::kernels::attention::attention_tokens;
 use crate::kernels::elementwise::{add, cast};
+use crate::keys::expected_tensors;
 use crate::layers::apply::{conv2d, group_norm, group_norm_silu, linear};
 use crate::layers::resample::{
     Downsample2D, Downsample2DConfig, DownsamplePadding, Upsample2D, Upsample2DConfig,
 };
 use crate::layers::resnet::{ResnetBlock2D, ResnetBlock2DConfig};
 use crate::precision::Precision;
-use crate::weights::{KeyMap, Weights};
+use crate::tiles::{TileSides, by_tiles};
+use crate::weights::{KeyMap, OpenWeights, Weights};
 
 /// Epsilon of every norm in the autoencoder.
 const NORM_EPS: f64 = 1e-6;
@@ -250,9 +252,26 @@ impl<B: NetBackend> AutoencoderKL<B> {
         device: &B::Device,
         precision: Precision,
     ) -> Result<Self, Error> {
+        Self::filled(files, device, precision, Weights::open)
+    }
+
+    /// Checks that the weights of a `vae` folder fit the network by name and shape, without reading their values.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn check(files: &ModelFiles, device: &B::Device) -> Result<(), Error> {
+        Self::filled(files, device, Precision::F32, Weights::open_shapes).map(drop)
+    }
+
+    fn filled(
+        files: &ModelFiles,
+        device: &B::Device,
+        precision: Precision,
+        open: OpenWeights,
+    ) -> Result<Self, Error> {
         let config: AutoencoderKLConfig = files.json("config.json")?;
         config.validate(&files.label("config.json"))?;
-        let weights = Weights::open(files, "diffusion_pytorch_model")?;
+        let weights = open(files, "diffusion_pytorch_model")?;
         let precision = match precision {
             Precision::F16 if config.force_upcast => Precision::F32,
             precision => precision,
@@ -263,6 +282,11 @@ impl<B: NetBackend> AutoencoderKL<B> {
     /// The number format of the weights, and of everything inside.
     pub fn precision(&self) -> Precision {
         Precision::of(self.decoder.conv_in.weight.val().dtype())
+    }
+
+    /// Names and shapes of the tensors that [`load`](Self::load) reads; no weight is drawn for it.
+    pub fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
+        expected_tensors(self, KEY_MAP)
     }
 
     /// How many pixels a latent position covers along the height and along the width: 8 for four levels.
@@ -295,6 +319,11 @@ impl<B: NetBackend> AutoencoderKL<B> {
     /// If [`latent_size`](Self::latent_size) refuses the size or the number of channels is not the
     /// network's.
     pub fn encode(&self, images: Tensor<B, 4>) -> Posterior<B, 4> {
+        Posterior::from_moments(self.moments(images))
+    }
+
+    /// Mean and log-variance, one after the other along axis 1.
+    fn moments(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
         let [_, _, height, width] = images.dims();
         assert!(
             self.latent_size([height, width]).is_some(),
@@ -307,7 +336,7 @@ impl<B: NetBackend> AutoencoderKL<B> {
             Some(conv) => conv2d(conv, hidden_states),
             None => hidden_states,
         }; // [images, 2 * latent_channels, height / step, width / step]
-        Posterior::from_moments(cast(moments, FloatDType::F32))
+        cast(moments, FloatDType::F32)
     }
 
     /// Images `[images, channels, height, width]` from unscaled latents, in about -1..1 but not clamped.
@@ -335,7 +364,7 @@ impl<B: NetBackend> AutoencoderKL<B> {
     }
 
     /// The distribution of the unscaled latents of a clip `[batch, channels, frames, height, width]` with
-    /// values in -1..1, working on `slice_size` frames at a time. After each slice `progress` is told how
+    /// values in -1..1, working on a few frames at a time. After each slice `progress` is told how
     /// many frames are done, of how many.
     ///
     /// # Panics
@@ -343,17 +372,21 @@ impl<B: NetBackend> AutoencoderKL<B> {
     pub fn encode_frames(
         &self,
         clip: Tensor<B, 5>,
-        slice_size: NonZeroUsize,
+        slices: Slices,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Posterior<B, 5> {
-        let moments = by_slices(clip, slice_size, progress, |images| {
-            let Posterior { mean, logvar } = self.encode(images);
-            Tensor::cat(vec![mean, logvar], 1)
+        let sides = |tile| TileSides {
+            input: tile * self.spatial_compression,
+            output: tile,
+        };
+        let moments = by_slices(clip, slices, progress, |images| match slices.tile {
+            None => self.moments(images),
+            Some(tile) => by_tiles(images, sides(tile.get()), |tile| self.moments(tile)),
         });
         Posterior::from_moments(moments)
     }
 
-    /// A clip `[batch, channels, frames, height, width]` from unscaled latents, `slice_size` frames at a
+    /// A clip `[batch, channels, frames, height, width]` from unscaled latents, a few frames at a
     /// time, with `progress` as for [`encode_frames`](Self::encode_frames).
     ///
     /// # Panics
@@ -361,11 +394,16 @@ impl<B: NetBackend> AutoencoderKL<B> {
     pub fn decode_frames(
         &self,
         latents: Tensor<B, 5>,
-        slice_size: NonZeroUsize,
+        slices: Slices,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Tensor<B, 5> {
-        by_slices(latents, slice_size, progress, |latents| {
-            self.decode(latents)
+        let sides = |tile| TileSides {
+            input: tile,
+            output: tile * self.spatial_compression,
+        };
+        by_slices(latents, slices, progress, |latents| match slices.tile {
+            None => self.decode(latents),
+            Some(tile) => by_tiles(latents, sides(tile.get()), |tile| self.decode(tile)),
         })
     }
 
@@ -377,10 +415,10 @@ impl<B: NetBackend> AutoencoderKL<B> {
     pub fn encode_clip(
         &self,
         clip: Tensor<B, 5>,
-        slice_size: NonZeroUsize,
+        slices: Slices,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Tensor<B, 5> {
-        self.scale_latents(self.encode_frames(clip, slice_size, progress).mean)
+        self.scale_latents(self.encode_frames(clip, slices, progress).mean)
     }
 
     /// What the diffusion model works on to pixels: [`decode_frames`](Self::decode_frames) of the unscaled
@@ -391,10 +429,26 @@ impl<B: NetBackend> AutoencoderKL<B> {
     pub fn decode_clip(
         &self,
         latents: Tensor<B, 5>,
-        slice_size: NonZeroUsize,
+        slices: Slices,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Tensor<B, 5> {
-        self.decode_frames(self.unscale_latents(latents), slice_size, progress)
+        self.decode_frames(self.unscale_latents(latents), slices, progress)
+    }
+}
+
+/// How much of a clip goes through the autoencoder at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slices {
+    /// Frames.
+    pub frames: NonZeroUsize,
+    /// Rows and columns of latents, at least four, of which [tiles](crate::tiles) are as large; whole frames without.
+    pub tile: Option<NonZeroUsize>,
+}
+
+impl Slices {
+    /// So many whole frames.
+    pub const fn of(frames: NonZeroUsize) -> Self {
+        Self { frames, tile: None }
     }
 }
 
@@ -427,11 +481,11 @@ impl<B: Backend, const D: usize> Posterior<B, D> {
     }
 }
 
-/// Runs `network` over the frames of a clip `[batch, channels, frames, height, width]`, `slice_size` of them
+/// Runs `network` over the frames of a clip `[batch, channels, frames, height, width]`, a few of them
 /// at a time, and puts the results together along the same axes.
 fn by_slices<B: NetBackend>(
     clip: Tensor<B, 5>,
-    slice_size: NonZeroUsize,
+    slices: Slices,
     progress: &mut dyn FnMut(usize, usize),
     network: impl Fn(Tensor<B, 4>) -> Tensor<B, 4>,
 ) -> Tensor<B, 5> {
@@ -441,7 +495,7 @@ fn by_slices<B: NetBackend>(
     let images = clip
         .swap_dims(1, 2)
         .reshape([total, channels, height, width]); // frame runs fastest
-    let slices = images.split(slice_size.get(), 0).into_iter();
+    let slices = images.split(slices.frames.get(), 0).into_iter();
     let mut done = 0;
     let results: Vec<_> = slices
         .map(|slice| {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::precision::Precision;
+use crate::published::ModelName;
 
 /// An error of this crate. The text says where, what was found and what was expected; [`Error::hint`] says
 /// what to do about it.
@@ -94,6 +95,22 @@ pub enum Error {
         /// Every tensor that is missing, unused, misshapen or unusable.
         faults: KeyFaults,
     },
+    /// A U-Net that knows single images alone.
+    #[error("{path}: a U-Net of single images, expected a motion adapter with it")]
+    NoMotionAdapter {
+        /// Its configuration.
+        path: String,
+    },
+    /// A single file that is not what it is used as.
+    #[error("{path}: not {what}: it has no tensor whose name begins with `{prefix}`")]
+    NotOriginal {
+        /// The file.
+        path: String,
+        /// What it should have been.
+        what: &'static str,
+        /// What the names of some of its tensors should have begun with.
+        prefix: &'static str,
+    },
     /// A tokenizer's files contradict each other or the format.
     #[error("{path}: not a usable tokenizer: {reason}")]
     Tokenizer {
@@ -101,6 +118,14 @@ pub enum Error {
         path: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A text is no name of a published model.
+    #[error("`{found}` is no name of a published model: {reason}")]
+    ModelName {
+        /// The text.
+        found: String,
+        /// What is wrong with it.
+        reason: &'static str,
     },
     /// A published model is not on this machine.
     #[error("there is no {what} for `{name}`; looked at {}", tried.join(", "))]
@@ -141,6 +166,9 @@ fn listed<T: fmt::Display>(things: &[T]) -> String {
     }
 }
 
+/// What [`Error::NoSuchModel`] says of a tokenizer.
+pub(crate) const TOKENIZER: &str = "tokenizer";
+
 impl Error {
     /// What the user can do about it, if anything is known.
     pub fn hint(&self) -> Option<String> {
@@ -170,6 +198,30 @@ impl Error {
             Self::Weights { .. } => {
                 Some("config.json and the weights must come from one and the same published model".into())
             }
+            Self::ModelName { .. } => Some(
+                "names are written as on the hub, such as cerspense/zeroscope_v2_576w or \
+                 cerspense/zeroscope_v2_576w@main"
+                    .into(),
+            ),
+            Self::NoSuchModel { name, .. } if name.parse::<ModelName>().is_ok() => Some(format!(
+                "`kinvert models pull {name}` fetches it; or pass its path, or put it into the folder that \
+                 KINVERT_MODELS names"
+            )),
+            Self::NoMotionAdapter { .. } => Some(
+                "pass --motion-adapter with one that was trained for Stable Diffusion 1.5: the folder of \
+                 guoyww/animatediff-motion-adapter-v1-5-2 or -v1-5-3, or AnimateDiff's file mm_sd_v15_v2.ckpt or \
+                 v3_sd15_mm.ckpt"
+                    .into(),
+            ),
+            Self::NotOriginal { .. } => Some(
+                "single files are read of Stable Diffusion 1.5 and what was fine-tuned from it, and of AnimateDiff's \
+                 motion modules; of anything else pass the folder in the diffusers layout"
+                    .into(),
+            ),
+            Self::NoSuchModel { what: TOKENIZER, .. } => Some(
+                "a single file holds no tokenizer: pass --tokenizer with the tokenizer/ folder of Stable Diffusion 1.5"
+                    .into(),
+            ),
             Self::NoSuchModel { .. } => Some(
                 "fetch it, and pass its path or put it into the folder that KINVERT_MODELS names".into(),
             ),

@@ -1,4 +1,5 @@
-//! Where the files of a model come from: a folder on disk, or data compiled into the program.
+//! Where the files of a model come from: a folder on disk, data compiled into the program, or a single file that
+//! stands for a folder.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,9 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
+use crate::original::{self, Part};
+use crate::published::ModelName;
+use crate::weights::Weights;
 
 /// The largest configuration or vocabulary that is read. The largest published ones have a few megabytes.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
@@ -31,6 +35,8 @@ enum Origin {
         name: &'static str,
         files: EmbeddedFiles,
     },
+    /// A single file of another program, seen as the folder that it would be; see [`original`].
+    Original(PathBuf),
 }
 
 impl ModelFiles {
@@ -40,6 +46,39 @@ impl ModelFiles {
             origin: Origin::Folder(path.into()),
             prefix: String::new(),
         }
+    }
+
+    /// A single file as the program of Stable Diffusion 1.5 saves its networks, or that of AnimateDiff its motion
+    /// modules (safetensors, or a state dictionary of PyTorch, of which no code is run), seen as the folder that it
+    /// would be in the diffusers layout, without a tokenizer.
+    pub fn original(path: impl Into<PathBuf>) -> Self {
+        Self {
+            origin: Origin::Original(path.into()),
+            prefix: String::new(),
+        }
+    }
+
+    /// A folder, or, if the path is one of a file, that [file](Self::original).
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        match path.is_file() {
+            true => Self::original(path),
+            false => Self::folder(path),
+        }
+    }
+
+    /// The single file that these files are seen in, if they are.
+    pub fn original_path(&self) -> Option<&Path> {
+        match &self.origin {
+            Origin::Original(path) => Some(path),
+            Origin::Folder(_) | Origin::Embedded { .. } => None,
+        }
+    }
+
+    /// Whether this is a single file of Stable Diffusion 1.5 with all its networks, as far as their names tell.
+    pub fn is_stable_diffusion(&self) -> bool {
+        let unet = self.part("unet");
+        self.original_path().is_some() && Weights::open(&unet, "diffusion_pytorch_model").is_ok()
     }
 
     /// The folder of a file, and the file's name in it.
@@ -70,7 +109,27 @@ impl ModelFiles {
         match &self.origin {
             Origin::Folder(folder) => folder.join(&self.prefix).join(name).display().to_string(),
             Origin::Embedded { name: set, .. } => format!("{set}:{}{name}", self.prefix),
+            Origin::Original(path) => {
+                let inner = format!("{}{name}", self.prefix);
+                let separator = if inner.is_empty() { "" } else { ":" };
+                format!("{}{separator}{inner}", path.display())
+            }
         }
+    }
+
+    /// What the whole set is called: a published name, the last part of the folder's path, the name of the
+    /// embedded set, or the single file's name without its extension.
+    pub fn name(&self) -> String {
+        let label = self.label("");
+        if let Some(published) = ModelName::of_snapshot(Path::new(&label)) {
+            return published.repository().into();
+        }
+        let last = match &self.origin {
+            Origin::Original(path) => path.file_stem(),
+            Origin::Folder(_) | Origin::Embedded { .. } => Path::new(&label).file_name(),
+        };
+        let name = last.map(|name| name.to_string_lossy().into_owned());
+        name.unwrap_or(label)
     }
 
     /// Whether the file is there.
@@ -81,6 +140,10 @@ impl ModelFiles {
                 let path = format!("{}{name}", self.prefix);
                 files.iter().any(|(p, _)| *p == path)
             }
+            Origin::Original(_) => {
+                let path = format!("{}{name}", self.prefix);
+                original::configuration(&path).is_some() || original::weights_at(&path).is_some()
+            }
         }
     }
 
@@ -90,7 +153,9 @@ impl ModelFiles {
     /// If it is missing, unreadable or larger than 64 MiB.
     pub fn read(&self, name: &str) -> Result<Cow<'static, [u8]>, Error> {
         match &self.origin {
-            Origin::Embedded { .. } => self.embedded_file(name).map(Cow::Borrowed),
+            Origin::Embedded { .. } | Origin::Original(_) => {
+                self.embedded_file(name).map(Cow::Borrowed)
+            }
             Origin::Folder(folder) => {
                 let path = folder.join(&self.prefix).join(name);
                 let found = std::fs::metadata(&path)
@@ -128,22 +193,16 @@ impl ModelFiles {
     pub fn open(&self, name: &str) -> Result<FileBytes, Error> {
         match &self.origin {
             Origin::Embedded { .. } => self.embedded_file(name).map(FileBytes::Static),
-            Origin::Folder(folder) => {
-                let path = folder.join(&self.prefix).join(name);
-                let file = std::fs::File::open(&path).map_err(|e| Error::unreadable(&path, e))?;
-                if file
-                    .metadata()
-                    .map_err(|e| Error::unreadable(&path, e))?
-                    .len()
-                    == 0
-                {
-                    return Ok(FileBytes::Static(&[])); // an empty file cannot be mapped
-                }
-                map_file(&file)
-                    .map(|map| FileBytes::Mapped(Arc::new(map)))
-                    .map_err(|e| Error::unreadable(&path, e))
-            }
+            Origin::Original(path) if self.weights_at(name).is_some() => open_file(path),
+            Origin::Original(_) => self.embedded_file(name).map(FileBytes::Static),
+            Origin::Folder(folder) => open_file(&folder.join(&self.prefix).join(name)),
         }
+    }
+
+    /// Whose weights a name stands for in a single file.
+    pub(crate) fn weights_at(&self, name: &str) -> Option<Part> {
+        self.original_path()?;
+        original::weights_at(&format!("{}{name}", self.prefix))
     }
 
     /// Where a file lies on disk; `None` for what is compiled into the program.
@@ -151,6 +210,7 @@ impl ModelFiles {
         match &self.origin {
             Origin::Folder(folder) => Some(folder.join(&self.prefix).join(name)),
             Origin::Embedded { .. } => None,
+            Origin::Original(path) => self.weights_at(name).map(|_| path.clone()),
         }
     }
 
@@ -192,18 +252,18 @@ impl ModelFiles {
     }
 
     fn embedded_file(&self, name: &str) -> Result<&'static [u8], Error> {
-        let Origin::Embedded { files, .. } = &self.origin else {
-            return Err(Error::Missing {
-                path: self.label(name),
-            });
-        };
         let path = format!("{}{name}", self.prefix);
-        let found = files.iter().find(|(p, _)| *p == path);
-        found
-            .map(|(_, bytes)| *bytes)
-            .ok_or_else(|| Error::Missing {
-                path: self.label(name),
-            })
+        let found = match &self.origin {
+            Origin::Folder(_) => None,
+            Origin::Embedded { files, .. } => {
+                let found = files.iter().find(|(p, _)| *p == path);
+                found.map(|(_, bytes)| *bytes)
+            }
+            Origin::Original(_) => original::configuration(&path),
+        };
+        found.ok_or_else(|| Error::Missing {
+            path: self.label(name),
+        })
     }
 }
 
@@ -219,6 +279,8 @@ pub enum FileBytes {
     Static(&'static [u8]),
     /// Mapped from disk.
     Mapped(Arc<Mmap>),
+    /// Computed.
+    Owned(Arc<[u8]>),
 }
 
 impl std::ops::Deref for FileBytes {
@@ -228,8 +290,19 @@ impl std::ops::Deref for FileBytes {
         match self {
             Self::Static(bytes) => bytes,
             Self::Mapped(map) => map,
+            Self::Owned(bytes) => bytes,
         }
     }
+}
+
+fn open_file(path: &Path) -> Result<FileBytes, Error> {
+    let unreadable = |e| Error::unreadable(path, e);
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.len() == 0 {
+        return Ok(FileBytes::Static(&[])); // an empty file cannot be mapped
+    }
+    let map = map_file(&file).map_err(unreadable)?;
+    Ok(FileBytes::Mapped(Arc::new(map)))
 }
 
 /// Maps a weight file, so that gigabytes of weights are paged in as they are converted, not held twice.

@@ -4,20 +4,28 @@
 //! site, and whoever wants one supplies it.
 
 pub mod autoencoder_kl;
+pub mod check;
 pub mod clip;
+pub mod cost;
 pub mod cotracker;
 pub mod device;
 pub mod error;
 pub mod files;
 pub mod inception;
 pub mod kernels;
+mod keys;
 pub mod layers;
+mod original;
 pub mod precision;
 pub mod published;
 mod pytorch;
 pub mod sites;
+pub mod tiles;
+mod unet;
 pub mod unet3d;
+pub mod unet_motion;
 pub mod video_unet;
+pub mod weight_names;
 pub mod weights;
 
 pub use autoencoder_kl::{AutoencoderKL, AutoencoderKLConfig, Posterior};
@@ -29,9 +37,12 @@ pub use device::{Device, DeviceInfo, DeviceKind, DeviceMemory, OnDevice};
 pub use error::{Error, KeyFaults};
 pub use files::{EmbeddedFiles, ModelFiles};
 pub use inception::{InceptionResize, InceptionV3};
+pub use keys::{expected_tensors, parameters};
+pub use layers::adapter::{LinearAdapter, LinearLayer};
 pub use precision::Precision;
-pub use published::find_weights;
+pub use published::{ModelKind, ModelName, find_weights};
 pub use sites::{SitePart, TemporalSite};
+pub use unet_motion::UNetMotionConfig;
 pub use unet3d::UNet3DConditionConfig;
 pub use video_unet::{Hooks, VideoUNet, VideoUNetConfig};
 pub use weights::{KeyMap, Weights, weight_files};

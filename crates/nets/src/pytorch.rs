@@ -206,7 +206,9 @@ impl<'a> Pickle<'a> {
         &self,
         find: impl Fn(Storage<'_>) -> Option<Range<usize>>,
     ) -> Result<BTreeMap<String, SavedTensor>, String> {
-        let Value::Dictionary(entries) = &self.values[self.root] else {
+        // Programs that save the state of a training put the weights beside it, under this name.
+        let root = self.entry("state_dict").unwrap_or(&self.values[self.root]);
+        let Value::Dictionary(entries) = root else {
             return Err("it holds something else than a dictionary of tensors".into());
         };
         let mut tensors = BTreeMap::new();

@@ -3,7 +3,7 @@
 //! Weights are read as safetensors or, where those are not there, as state dictionaries that PyTorch saved; whole or
 //! in shards. A network names its fields as the published checkpoint does; the few keys that cannot be Rust field
 //! names are renamed by one [`KeyMap`] per network.
-//! Linear weights are stored as `[out, in]` in files and as `[in, out]` in Burn, and norms call their
+//! Linear weights are stored as `[out, in]`, or as 1×1 convolutions `[out, in, 1, 1]`, in files and as `[in, out]` in Burn, and norms call their
 //! parameters `weight` and `bias` in files and `gamma` and `beta` in Burn: both are handled here, once.
 //!
 //! A tensor that is missing, unused, misshapen, of a dtype that is no float, or that holds a value that is
@@ -13,14 +13,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Element, Tensor, TensorData, backend::Backend, bf16, f16};
+use burn::tensor::{DType, Element, FloatDType, Tensor, TensorData, backend::Backend, bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use crate::error::{Error, KeyFaults};
 use crate::files::{FileBytes, ModelFiles};
+use crate::keys::Place;
+use crate::original;
 use crate::precision::Precision;
 use crate::pytorch;
+use crate::weight_names::weight_names;
 
 /// How the fields of a network become keys of its checkpoint: pairs of (part of the field's path, what
 /// stands for it in the key), applied in order. Paths are matched with a leading and inner dots, for example
@@ -31,7 +34,11 @@ pub type KeyMap<'a> = &'a [(&'static str, &'static str)];
 pub struct Weights {
     origin: String,
     tensors: BTreeMap<String, Stored>,
+    values_are_read: bool,
 }
+
+/// [`Weights::open`] or [`Weights::open_shapes`].
+pub(crate) type OpenWeights = fn(&ModelFiles, &str) -> Result<Weights, Error>;
 
 /// Where one tensor lies.
 struct Stored {
@@ -44,16 +51,36 @@ struct Stored {
 }
 
 impl Weights {
-    /// Opens the weights that [`weight_files`] finds.
+    /// Opens the weights that [`weight_files`] finds. Those of a [single file](ModelFiles::original) get their
+    /// published names.
     ///
     /// # Errors
     /// If there are none, a shard is missing, a name climbs out of the folder, or a file is damaged.
     pub fn open(files: &ModelFiles, stem: &str) -> Result<Self, Error> {
-        Self::open_files(files, &weight_files(files, stem)?)
+        let names = weight_files(files, stem)?;
+        let of_original = || {
+            let part = files.weights_at(names.first()?)?;
+            Some((files.original_path()?, part))
+        };
+        match of_original() {
+            Some((path, part)) => original::to_published(Self::open_file(path)?, part),
+            None => Self::open_files(files, &names),
+        }
+    }
+
+    /// As [`open`](Self::open), but names and shapes alone are compared when a network is [filled](Self::fill), which
+    /// then keeps its own values.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_shapes(files: &ModelFiles, stem: &str) -> Result<Self, Error> {
+        let mut weights = Self::open(files, stem)?;
+        weights.values_are_read = false;
+        Ok(weights)
     }
 
     /// Opens one file of any name: safetensors if it is called so, otherwise a state dictionary that PyTorch
-    /// saved (`.bin`, `.pth`, `.pt`), of which no code is run.
+    /// saved (`.bin`, `.ckpt`, `.pth`, `.pt`), of which no code is run.
     ///
     /// # Errors
     /// If the file is missing, or damaged, or something else.
@@ -69,6 +96,7 @@ impl Weights {
                 .map(|name| files.label(name))
                 .unwrap_or_default(),
             tensors: BTreeMap::new(),
+            values_are_read: true,
         };
         for name in names {
             let (file, label) = (files.open(name)?, files.label(name));
@@ -88,6 +116,7 @@ impl Weights {
         let mut weights = Self {
             origin: origin.into(),
             tensors: BTreeMap::new(),
+            values_are_read: true,
         };
         weights.add(FileBytes::Static(bytes), origin)?;
         Ok(weights)
@@ -151,6 +180,58 @@ impl Weights {
         self
     }
 
+    /// These tensors and those of another checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if both have a tensor of the same name.
+    pub fn joined(mut self, other: Self) -> Result<Self, Error> {
+        let both = other.names().filter(|name| self.shape(name).is_some());
+        let unused: Vec<String> = both.map(String::from).collect();
+        if !unused.is_empty() {
+            return Err(other.faulty(KeyFaults {
+                unused,
+                ..KeyFaults::default()
+            }));
+        }
+        self.origin = format!("{} with {}", self.origin, other.origin);
+        self.tensors.extend(other.tensors);
+        Ok(self)
+    }
+
+    /// Adds a tensor that was computed, or puts it in the place of another; `values` are row-major.
+    ///
+    /// # Panics
+    /// If there are other than `shape` says.
+    pub fn insert(&mut self, name: &str, shape: &[usize], values: Vec<f32>) {
+        assert_eq!(
+            values.len(),
+            shape.iter().product::<usize>(),
+            "values of {shape:?}"
+        );
+        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+        let stored = Stored {
+            range: 0..bytes.len(),
+            file: FileBytes::Owned(bytes.into()),
+            dtype: Dtype::F32,
+            shape: shape.into(),
+            strides: None,
+        };
+        self.tensors.insert(name.into(), stored);
+    }
+
+    /// What names the checkpoint in messages.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// That these weights fit no network.
+    pub(crate) fn faulty(&self, faults: KeyFaults) -> Error {
+        Error::Weights {
+            path: self.origin.clone(),
+            faults,
+        }
+    }
+
     /// Names of all tensors, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
@@ -159,6 +240,11 @@ impl Weights {
     /// Shape of a tensor.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.tensors.get(name).map(|stored| stored.shape.as_slice())
+    }
+
+    /// Dtype of a tensor in its file.
+    pub fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.tensors.get(name).map(|stored| stored.dtype)
     }
 
     /// The values of a tensor, row-major, or why they cannot be used.
@@ -233,8 +319,7 @@ impl Weights {
             precision,
             weights: &self,
             key_map,
-            path: Vec::new(),
-            owners: Vec::new(),
+            place: Place::default(),
             used: BTreeSet::new(),
             faults: KeyFaults::default(),
         };
@@ -249,7 +334,10 @@ impl Weights {
             .cloned()
             .collect();
         if faults.is_empty() {
-            Ok(module.no_grad())
+            Ok(match self.values_are_read {
+                true => module.no_grad(),
+                false => module, // whoever touches its values has them drawn
+            })
         } else {
             Err(Error::Weights {
                 path: self.origin,
@@ -259,36 +347,28 @@ impl Weights {
     }
 }
 
-/// Names of the files that hold the weights of one network, the first that is there of: `{stem}.safetensors`, the
-/// shards that `{stem}.safetensors.index.json` lists, and the same with PyTorch's names (`pytorch_model.bin` for
-/// the stem `model`, else `{stem}.bin`). If none is there, the first.
+/// Names of the files that hold the weights of one network: of the ways that [`weight_names`] lists, the first that is
+/// there, whole or as the shards that an index names. If none is there, the first name.
 ///
 /// # Errors
 /// If an index cannot be read, lists nothing, or names a file outside its folder.
 pub fn weight_files(files: &ModelFiles, stem: &str) -> Result<Vec<String>, Error> {
-    let pytorch_stem = if stem == "model" {
-        "pytorch_model"
-    } else {
-        stem
-    };
-    let single = format!("{stem}.safetensors");
-    for (whole, extension) in [
-        (single.clone(), ".safetensors"),
-        (format!("{pytorch_stem}.bin"), ".bin"),
-    ] {
-        let index = format!("{whole}.index.json");
-        if files.contains(&whole) {
-            return Ok(vec![whole]);
+    for names in weight_names(stem) {
+        if files.contains(&names.whole) {
+            return Ok(vec![names.whole]);
         }
-        if files.contains(&index) {
-            return shard_names(files, &index, extension);
+        if files.contains(&names.index) {
+            return shard_names(files, &names.index, names.extension);
         }
     }
-    Ok(vec![single])
+    Ok(vec![format!("{stem}.safetensors")])
 }
 
 /// The distinct files that an index of shards names.
-fn shard_names(files: &ModelFiles, index: &str, extension: &str) -> Result<Vec<String>, Error> {
+///
+/// # Errors
+/// If the index cannot be read, lists nothing, or names a file outside its folder or of another kind.
+pub fn shard_names(files: &ModelFiles, index: &str, extension: &str) -> Result<Vec<String>, Error> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
@@ -438,61 +518,55 @@ fn narrowed<T: Float>(values: &[f32], number: impl Fn(f32) -> T) -> Result<Vec<T
     }
 }
 
+/// A network with its weights, drawn now if they were not yet, in a number format, and frozen.
+pub fn in_precision<B: Backend, M: Module<B>>(module: M, precision: Precision) -> M {
+    struct Cast(FloatDType);
+
+    impl<B: Backend> ModuleMapper<B> for Cast {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            let id = param.id;
+            let tensor = param.val().detach();
+            Param::initialized(id, tensor.cast(self.0).set_require_grad(false))
+        }
+    }
+
+    module.map(&mut Cast(precision.dtype())).no_grad()
+}
+
 /// Walks a network and puts the stored tensors in.
 struct Filler<'a> {
     precision: Precision,
     weights: &'a Weights,
     key_map: KeyMap<'a>,
-    path: Vec<String>,
-    owners: Vec<String>,
+    place: Place,
     used: BTreeSet<String>,
     faults: KeyFaults,
 }
 
 impl Filler<'_> {
-    fn key(&self) -> String {
-        let mut key = format!(".{}", self.path.join("."));
-        for (field, published) in self.key_map {
-            key = key.replace(field, published);
-        }
-        let owner = self.owners.last().map(String::as_str);
-        if matches!(
-            owner,
-            Some("Struct:GroupNorm" | "Struct:LayerNorm" | "Struct:BatchNorm")
-        ) {
-            key = match key.strip_suffix(".gamma") {
-                Some(stem) => format!("{stem}.weight"),
-                None => key
-                    .strip_suffix(".beta")
-                    .map(|stem| format!("{stem}.bias"))
-                    .unwrap_or(key),
-            };
-        }
-        key[1..].to_string()
-    }
-
     /// The stored tensor for the current field, as Burn lays it out, if it is there and fits.
     fn find(&mut self, expected: Vec<usize>) -> Option<TensorData> {
-        let key = self.key();
+        let key = self.place.key(self.key_map);
         let Some(stored) = self.weights.tensors.get(&key) else {
             self.faults.missing.push(key);
             return None;
         };
         self.used.insert(key.clone());
-        let is_linear = self
-            .owners
-            .last()
-            .is_some_and(|owner| owner == "Struct:Linear");
-        let transposed = is_linear && expected.len() == 2;
+        let transposed = self.place.is_transposed(&expected);
         let in_file: Vec<usize> = if transposed {
             expected.iter().rev().copied().collect()
         } else {
             expected.clone()
         };
-        if stored.shape != in_file {
+        // A 1×1 convolution is a linear layer over positions, and older checkpoints hold some layers as that.
+        let as_conv = || transposed && stored.shape == [in_file.as_slice(), &[1, 1]].concat();
+        if stored.shape != in_file && !as_conv() {
             self.faults
                 .misshapen
                 .push((key, stored.shape.clone(), in_file));
+            return None;
+        }
+        if !self.weights.values_are_read {
             return None;
         }
         match stored.decode_as(self.precision, expected, transposed) {
@@ -538,13 +612,11 @@ fn transpose<T: Copy + Default>(values: &[T], rows: usize, columns: usize) -> Ve
 
 impl<B: Backend> ModuleMapper<B> for Filler<'_> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.push(name.to_string());
-        self.owners.push(container_type.to_string());
+        self.place.enter(name, container_type);
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-        self.owners.pop();
+        self.place.leave();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {

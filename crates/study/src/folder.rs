@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use kinvert_nets::{ModelFiles, ModelKind, ModelName};
+
 use crate::error::Error;
 use crate::models::BUILT_IN_MODEL;
 use crate::results::Results;
@@ -161,12 +163,16 @@ impl StudyFolder {
     }
 }
 
-/// A model's folder as an absolute path; the built-in model has none.
+/// A model's folder as an absolute path; the built-in model and published ones that were fetched have names.
 fn absolute_model(model: &str, origin: &Path) -> String {
-    if model == BUILT_IN_MODEL {
+    let path = origin.join(model);
+    let is_published = || {
+        let is_found = ModelFiles::find(model, ModelKind::Pipeline).is_ok();
+        !path.is_dir() && is_found && model.parse::<ModelName>().is_ok()
+    };
+    if model == BUILT_IN_MODEL || is_published() {
         return model.into();
     }
-    let path = origin.join(model);
     std::path::absolute(&path)
         .unwrap_or(path)
         .display()

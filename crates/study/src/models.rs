@@ -1,9 +1,9 @@
 //! The base models of a study, loaded when they are first needed.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use kinvert::{Device, LoadOptions, ModelFiles, MotionModel, Precision, load_model};
+use kinvert_nets::{ModelKind, ModelName};
 
 use crate::error::Error;
 
@@ -22,17 +22,24 @@ impl Models {
     pub(crate) fn new(device: Device, precision: Precision) -> Self {
         Self {
             device,
-            options: LoadOptions { precision },
+            options: LoadOptions {
+                precision,
+                ..LoadOptions::default()
+            },
             loaded: HashMap::new(),
         }
     }
 
-    /// The model in a folder, or the built-in one by its name.
+    /// The model in a folder or a single file, the built-in one by its name, or a published one that was fetched.
     pub(crate) fn get(&mut self, name: &str) -> Result<&dyn MotionModel, Error> {
         if !self.loaded.contains_key(name) {
             let files = match name {
                 BUILT_IN_MODEL => kinvert_sprites::model::model_files(),
-                folder => ModelFiles::folder(Path::new(folder)),
+                // What is neither is told as a folder that lacks files.
+                name if name.parse::<ModelName>().is_err() => ModelFiles::at(name),
+                name => {
+                    ModelFiles::find(name, ModelKind::Pipeline).map_err(kinvert::Error::from)?
+                }
             };
             let model = load_model(&files.into(), &self.options, self.device)?;
             self.loaded.insert(name.into(), model);

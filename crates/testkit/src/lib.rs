@@ -6,6 +6,7 @@
 //!
 //! [`server`] is for what talks over a network.
 
+pub mod hub;
 pub mod server;
 
 use std::path::{Path, PathBuf};

@@ -97,6 +97,27 @@ impl Reply {
             .data(body.to_string())
     }
 
+    /// An answer with a file, or with the end of it if the request says `Range: bytes=N-`.
+    pub fn file(request: &Request, contents: &[u8]) -> Self {
+        let range = request.header("range").unwrap_or_default();
+        let start = range
+            .strip_prefix("bytes=")
+            .and_then(|range| range.strip_suffix('-'));
+        let length = contents.len();
+        match start.and_then(|start| start.parse::<usize>().ok()) {
+            None => Self::new(200).data(contents),
+            Some(start) if start >= length => {
+                Self::new(416).header("Content-Range", &format!("bytes */{length}"))
+            }
+            Some(start) => Self::new(206)
+                .header(
+                    "Content-Range",
+                    &format!("bytes {start}-{}/{length}", length - 1),
+                )
+                .data(&contents[start..]),
+        }
+    }
+
     /// No answer, not even a status: the connection stays open and silent.
     pub fn silence() -> Self {
         Self::new(0).hang()
@@ -508,6 +529,25 @@ mod tests {
             "{answer}"
         );
         assert_eq!(exchange(&server, "GET / HTTP/1.1\r\n\r\n"), "");
+    }
+
+    #[test]
+    fn the_end_of_a_file_can_be_asked_for() {
+        let server = ScriptedServer::start(|request| Reply::file(request, b"0123456789"));
+        let ask = |range: &str| {
+            exchange(
+                &server,
+                &format!("GET / HTTP/1.1\r\n{range}Connection: close\r\n\r\n"),
+            )
+        };
+        assert!(ask("").ends_with("Content-Length: 10\r\n\r\n0123456789"));
+        let rest = ask("Range: bytes=7-\r\n");
+        assert!(
+            rest.starts_with("HTTP/1.1 206") && rest.ends_with("\r\n\r\n789"),
+            "{rest}"
+        );
+        assert!(rest.contains("Content-Range: bytes 7-9/10\r\n"), "{rest}");
+        assert!(ask("Range: bytes=10-\r\n").starts_with("HTTP/1.1 416"));
     }
 
     #[test]

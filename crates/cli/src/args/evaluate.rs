@@ -79,8 +79,8 @@ pub struct EvaluateArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Networks")]
 pub struct NetworkArgs {
-    /// CLIP: a folder in the transformers layout, or a name such as openai/clip-vit-large-patch14 that was fetched
-    /// before [default: the built-in one]
+    /// CLIP: a folder in the transformers layout, or a published name such as openai/clip-vit-large-patch14, which is
+    /// fetched if it is not there [default: the built-in one]
     #[arg(long, value_name = "NAME|FOLDER")]
     pub clip: Option<String>,
     #[command(flatten)]

@@ -1,6 +1,7 @@
 //! What may stand on the command line. Settings are optional here: what is absent comes from the model.
 
 pub mod evaluate;
+pub mod models;
 pub mod planner;
 pub mod study;
 pub mod tracks;
@@ -43,14 +44,20 @@ Examples:
   kinvert generate --motion jump.motion.safetensors --prompt \"a yellow star\" -o star.mp4
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
-KINVERT_LOG sets what is logged (`debug`, `kinvert=trace`); KINVERT_MODELS is a folder of models.";
+KINVERT_LOG sets what is logged (`debug`, `kinvert=trace`); KINVERT_MODELS is a folder of models.
+Published models are kept in the cache of the Hugging Face hub, which HF_HOME moves; HF_TOKEN is sent to the hub for
+models whose licence must be accepted; HF_HUB_OFFLINE=1 keeps the program off the network.";
 
 /// Options of every command.
 #[derive(Debug, Args)]
 pub struct GlobalArgs {
-    /// Folder of a text-to-video model in the diffusers layout [default: the built-in model]
-    #[arg(long, global = true, value_name = "FOLDER")]
+    /// Base model in the diffusers layout: a folder, or a published name such as cerspense/zeroscope_v2_576w, which is
+    /// fetched if it is not there; or a single file of a model that was fine-tuned from Stable Diffusion 1.5 [default: the
+    /// built-in model]
+    #[arg(long, global = true, value_name = "NAME|FOLDER|FILE")]
     pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub parts: ModelPartArgs,
     /// Device to compute on, or auto: a GPU if there is one, else the CPU; `kinvert devices` lists them
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
     pub device: Device,
@@ -58,6 +65,10 @@ pub struct GlobalArgs {
     /// CPU and bf16 or f16 on GPUs that have it
     #[arg(long, global = true, value_name = "FORMAT", default_value = "auto")]
     pub dtype: Dtype,
+    /// Take less memory where that costs time: compute activations again while learning, halves of the guidance one
+    /// after the other, the autoencoder frame by frame
+    #[arg(long, global = true)]
+    pub low_memory: bool,
     /// Print the result as JSON on stdout
     #[arg(long, global = true)]
     pub json: bool,
@@ -67,6 +78,23 @@ pub struct GlobalArgs {
     /// Log more on stderr; -vv even more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+/// What takes the place of a part of the model, or joins it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Parts of the model")]
+pub struct ModelPartArgs {
+    /// Denoising network in place of the model's: a folder, or a published name
+    #[arg(long, global = true, value_name = "FOLDER|NAME")]
+    pub unet: Option<PathBuf>,
+    /// Motion modules of AnimateDiff for a model of single images: a folder, a published name, or AnimateDiff's own
+    /// file (.ckpt, .safetensors)
+    #[arg(long, global = true, value_name = "FOLDER|NAME|FILE")]
+    pub motion_adapter: Option<PathBuf>,
+    /// Tokenizer in place of the model's; a single file has none [default for it: that of Stable Diffusion 1.5, if it is
+    /// on this machine]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub tokenizer: Option<PathBuf>,
 }
 
 /// A number format, or none for the best that the device has.
@@ -94,9 +122,11 @@ pub enum Command {
     Generate(GenerateArgs),
     Devices(DevicesArgs),
     Evaluate(evaluate::EvaluateArgs),
+    Export(ExportArgs),
     Import(ImportArgs),
     Inspect(InspectArgs),
-    Models(ModelsArgs),
+    Models(models::ModelsArgs),
+    Plan(PlanArgs),
     Planner(planner::PlannerArgs),
     Sprites(SpritesArgs),
     Study(study::StudyArgs),
@@ -138,10 +168,10 @@ Examples:
   kinvert transfer examples/bounce.mp4 --caption \"a red circle on a gray background\" \\
       --prompt \"a yellow star on a striped background\"
   kinvert transfer pan.mp4 --prompt \"a castle by the sea\" --kind camera --seeds 0..4 --out castle
-  kinvert transfer clip.mp4 --prompt \"a robot\" --model ./zeroscope --steps 350
+  kinvert transfer clip.mp4 --prompt \"a robot\" --model cerspense/zeroscope_v2_576w --steps 350
 
 With --json, stdout carries the contents of run.json: format_version, kinvert_version, platform, device,
-dtype, model {name, sha256}, input {path, sha256, container, …, used_times_s, used_size, used_fps, used_sha256}, caption,
+dtype, model {name, sha256}, lora {name, sha256} (with --lora), input {path, sha256, container, …, used_times_s, used_size, used_fps, used_sha256}, caption,
 inversion {…}, losses, prompts, seeds, generation {…}, results [{prompt, seed, files, frames, size, fps, sha256,
 wall_s}], files {…}, notes, timings {stages [{stage, wall_s}], total_s}.";
 
@@ -168,7 +198,7 @@ Examples:
   kinvert invert frames/ --sites down:1280,up:1280 --timesteps 0-999 -o x.motion.safetensors
 
 With --json, stdout carries {path, metadata {format_version, kinvert_version, model, frames, size, fps, caption,
-reference_sha256, settings, losses, grids}, input {…}, device, dtype}.";
+reference_sha256, settings, losses, lora_losses (of debiased-hybrid), grids}, input {…}, device, dtype}.";
 
 /// Generate clips for prompts, moving as a motion file says.
 ///
@@ -215,8 +245,8 @@ Examples:
   kinvert generate --motion pan.motion.safetensors --kind camera --prompt \"a castle\" --seeds 0..4 -o castles/
   kinvert generate --prompt \"a blue ring on a navy background\" -o ring.gif
 
-With --json, stdout carries {format_version, kinvert_version, platform, device, dtype, model, motion (metadata of the
-motion or null), prompts, seeds, generation {…}, results [{prompt, seed, files, frames, size, fps, sha256,
+With --json, stdout carries {format_version, kinvert_version, platform, device, dtype, model, lora {name, sha256} (with
+--lora), motion (metadata of the motion or null), prompts, seeds, generation {…}, results [{prompt, seed, files, frames, size, fps, sha256,
 wall_s}], notes, timings}.";
 
 /// Turn a motion_embed.pt of the method's published code into a motion file.
@@ -246,13 +276,34 @@ Examples:
 
 With --json, stdout carries {path, metadata {…}} as `kinvert invert` prints it.";
 
-/// Say what a motion file, a clip or a model folder is.
+/// Write what a motion file holds for other programs: the LoRA that --keep-lora kept.
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT_EXAMPLES)]
+pub struct ExportArgs {
+    /// Motion file
+    #[arg(value_name = "MOTION")]
+    pub motion: PathBuf,
+    /// File for the LoRA, in the layout of the diffusers library
+    #[arg(long, value_name = "FILE")]
+    pub lora: PathBuf,
+}
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  kinvert invert clip.mp4 --objective debiased-hybrid --keep-lora -o jump.motion.safetensors
+  kinvert export jump.motion.safetensors --lora looks.safetensors
+  kinvert generate --lora looks.safetensors --lora-strength 0.5 --prompt \"a yellow star\" -o star.mp4
+
+With --json, stdout carries {path, sha256, layers [{path, rank, alpha, in_channels, out_channels}]}.";
+
+/// Say what a motion file, a clip or a model is.
 ///
-/// A model is loaded whole, so that what is reported is known to work.
+/// A model is loaded whole, so that what is reported is known to work, with the parts that --unet, --motion-adapter
+/// and --tokenizer name.
 #[derive(Debug, Args)]
 #[command(after_help = INSPECT_EXAMPLES)]
 pub struct InspectArgs {
-    /// Motion file, clip or model folder
+    /// Motion file, clip, or folder or file of a model
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
 }
@@ -261,32 +312,11 @@ const INSPECT_EXAMPLES: &str = "\
 Examples:
   kinvert inspect jump.motion.safetensors
   kinvert inspect clip.mp4 --json
+  kinvert inspect ./stable-diffusion-v1-5 --motion-adapter ./animatediff-motion-adapter-v1-5-3
 
 With --json, stdout carries {kind, path} and for kind `motion`: bytes, metadata, sites [{site, grid, query_key,
-values}] (shapes), inverted_latents and preview (shapes or null); for `clip`: container, codec, width, height, frames,
+values}] (shapes), inverted_latents and preview (shapes or null), lora {sha256, layers} (null if none was kept); for `clip`: container, codec, width, height, frames,
 fps, duration_s, rotation_degrees, variable_frame_rate; for `model`: what `kinvert models --json` lists.";
-
-/// List base models and what each can do.
-///
-/// Lists the built-in model, the folders given, and those in the folder that KINVERT_MODELS names. Weights are
-/// hashed, not loaded.
-#[derive(Debug, Args)]
-#[command(after_help = MODELS_EXAMPLES)]
-pub struct ModelsArgs {
-    /// Model folders
-    #[arg(value_name = "FOLDER")]
-    pub folders: Vec<PathBuf>,
-}
-
-const MODELS_EXAMPLES: &str = "\
-Examples:
-  kinvert models
-  kinvert models ./zeroscope --json
-  KINVERT_MODELS=~/models kinvert models
-
-With --json, stdout carries a list of {path (null for the built-in model), name, sha256, frames, size (null: follows
-the clip), fps, prediction_type, train_timesteps, sites [{name, channels}], inversion {…}, generation {…}}, or
-{path, error} for a folder that holds no usable model.";
 
 /// List what this build can compute on here.
 ///
@@ -302,6 +332,39 @@ Examples:
 
 With --json, stdout carries a list of {device (what --device takes), name, kind (cpu, gpu, or software: a CPU behind a
 GPU's interface), memory {total_bytes, free_bytes} (null where it cannot be asked for), dtypes}.";
+
+/// Say what learning a motion and generating a clip would take: memory and operations, and whether it fits.
+///
+/// Nothing is computed and no weight is read: a model's configurations are enough.
+#[derive(Debug, Args)]
+#[command(after_help = PLAN_EXAMPLES)]
+pub struct PlanArgs {
+    /// Frames of the clip [default: the model's; published 24]
+    #[arg(long, value_name = "N")]
+    pub frames: Option<usize>,
+    /// Width and height in pixels [default: the model's; published 576x320]
+    #[arg(long, value_name = "WxH")]
+    pub size: Option<FrameSize>,
+    #[command(flatten)]
+    pub inversion: InversionArgs,
+    /// Denoising steps [default: the model's; built in 15, published 30]
+    #[arg(long, value_name = "N", help_heading = "Generating")]
+    pub sampling_steps: Option<usize>,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+}
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  kinvert plan
+  kinvert plan --model cerspense/zeroscope_v2_576w --size 576x320 --frames 24 --dtype bf16
+  kinvert plan --model ./zeroscope --device cuda --low-memory --json
+
+With --json, stdout carries {model, frames, size, precision, parameters {unet, vae, text_encoder}, loading_bytes, learning
+{steps, embeddings, bytes_if_kept, bytes_if_recomputed, step_flops_if_kept {linear, convolution, attention},
+step_flops_if_recomputed {…}, preparation_flops {…}}, generating {steps, denoising_bytes, decoding_bytes, step_flops {…},
+decoding_flops {…}}, device, free_bytes (null where the device does not tell), recompute, bytes, flops, fits (null
+likewise), smaller [{frames, size}]}.";
 
 /// The world that the built-in model knows.
 #[derive(Debug, Args)]
@@ -424,7 +487,8 @@ pub struct InversionArgs {
     /// Weight decay [default: the model's; published 0.01]
     #[arg(long, value_name = "DECAY")]
     pub weight_decay: Option<f64>,
-    /// Loss: base or debiased-temporal [default: the model's; published debiased-temporal]
+    /// Loss: base, debiased-temporal or debiased-hybrid, which learns a LoRA of the looks beside the motion [default:
+    /// the model's; published debiased-temporal]
     #[arg(long, value_name = "LOSS", value_parser = named::<Objective>)]
     pub objective: Option<Objective>,
     /// Timesteps to draw from [default: the model's; built in 400-999, published 0-999]
@@ -448,6 +512,21 @@ pub struct InversionArgs {
     /// Steps of the DDIM inversion that finds the clip's noise [default: the model's; published 50]
     #[arg(long, value_name = "N")]
     pub ddim_inversion_steps: Option<usize>,
+    /// Rank of the LoRA of --objective debiased-hybrid [default: the model's; published 32]
+    #[arg(long, value_name = "N")]
+    pub lora_rank: Option<usize>,
+    /// Learning rate of the LoRA [default: the model's; published 0.0005]
+    #[arg(long, value_name = "RATE")]
+    pub lora_lr: Option<f64>,
+    /// Share of what the LoRA reads that is left out while it learns [default: the model's; published 0.1]
+    #[arg(long, value_name = "SHARE")]
+    pub lora_dropout: Option<f64>,
+    /// Probability that a step has the LoRA on [default: the model's; published 0.8]
+    #[arg(long, value_name = "P")]
+    pub lora_probability: Option<f64>,
+    /// Keep the LoRA in the motion file, instead of throwing it away
+    #[arg(long)]
+    pub keep_lora: bool,
     /// Seed of learning [default: the model's; published 0]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -470,6 +549,11 @@ impl InversionArgs {
             ddim_inversion_steps: self
                 .ddim_inversion_steps
                 .unwrap_or(base.ddim_inversion_steps),
+            lora_rank: self.lora_rank.unwrap_or(base.lora_rank),
+            lora_learning_rate: self.lora_lr.unwrap_or(base.lora_learning_rate),
+            lora_dropout: self.lora_dropout.unwrap_or(base.lora_dropout),
+            lora_probability: self.lora_probability.unwrap_or(base.lora_probability),
+            keep_lora: self.keep_lora || base.keep_lora,
             seed: self.seed.unwrap_or(base.seed),
         }
     }
@@ -496,6 +580,12 @@ pub struct GenerationArgs {
     /// Factor on the motion; 0 leaves the plain model [default: the model's; published 1]
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub strength: Option<f64>,
+    /// LoRA of the spatial transformers, a safetensors file as the diffusers library writes it
+    #[arg(long, value_name = "FILE")]
+    pub lora: Option<PathBuf>,
+    /// Factor on the LoRA [default: 1 for that of --lora, 0 for one that the motion holds]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub lora_strength: Option<f64>,
     /// Factor on the differences of --debias difference [default: the model's; built in 6, published 1]
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub difference_gain: Option<f64>,
@@ -526,6 +616,7 @@ impl GenerationArgs {
             debias: self.debias.unwrap_or(base.debias),
             difference_frames: self.difference_frames.unwrap_or(base.difference_frames),
             strength: self.strength.unwrap_or(base.strength),
+            lora_strength: self.lora_strength.or(base.lora_strength),
             difference_gain: self.difference_gain.unwrap_or(base.difference_gain),
             guidance: self.guidance.unwrap_or(base.guidance),
             negative_prompt: self.negative.unwrap_or(base.negative_prompt),

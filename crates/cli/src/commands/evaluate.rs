@@ -31,6 +31,7 @@ const MAX_REPORT_BYTES: u64 = 64 << 20;
 const TOLD_ROWS: usize = 10;
 
 pub fn run(args: &EvaluateArgs, session: &mut Session) -> anyhow::Result<()> {
+    networks::fetch(&args.networks, session)?;
     let evaluator = networks::evaluator(&args.networks, session.device())?.with_detail(args.detail);
     if let Some(manifest) = &args.manifest {
         let results = args

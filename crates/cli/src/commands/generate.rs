@@ -9,7 +9,10 @@ use crate::session::Session;
 
 pub fn run(args: GenerateArgs, session: &mut Session) -> anyhow::Result<()> {
     let motion = args.motion.as_deref().map(Motion::load).transpose()?;
-    let model = session.model()?;
+    let mut model = session.model()?;
+    if let Some(lora) = &args.generation.lora {
+        model.load_lora(lora)?;
+    }
     match &motion {
         Some(motion) => check_origin(model.as_ref(), motion, args.force, session)?,
         None => session

@@ -40,6 +40,13 @@ struct MotionShapes<'a> {
     sites: Vec<SiteShapes<'a>>,
     inverted_latents: Option<&'a [usize]>,
     preview: Option<&'a [usize]>,
+    lora: Option<LoraShapes>,
+}
+
+#[derive(Serialize)]
+struct LoraShapes {
+    sha256: String,
+    layers: usize,
 }
 
 #[derive(Serialize)]
@@ -57,9 +64,9 @@ pub fn run(args: &InspectArgs, session: &Session) -> anyhow::Result<()> {
         found,
     };
     if is_model(path) {
-        let files = ModelFiles::folder(path);
-        session.load(&files)?;
-        let summary = ModelSummary::read(&files.clone().into())?;
+        let source = session.source(ModelFiles::at(path))?;
+        session.load(&source)?;
+        let summary = ModelSummary::read(&source)?;
         return session.print(&model_text(&summary), &report(Found::Model(summary.into())));
     }
     if is_safetensors(path) {
@@ -72,9 +79,12 @@ pub fn run(args: &InspectArgs, session: &Session) -> anyhow::Result<()> {
     session.print(&clip_text(&info), &report(Found::Clip(info)))
 }
 
-/// Whether a folder looks like a model rather than like the frames of a clip.
+/// Whether a folder looks like a model rather than like the frames of a clip, or a file like a model rather than
+/// like a motion.
 fn is_model(path: &Path) -> bool {
-    path.join("model_index.json").is_file() || path.join("unet").is_dir()
+    path.join("model_index.json").is_file()
+        || path.join("unet").is_dir()
+        || ModelFiles::at(path).is_stable_diffusion()
 }
 
 /// By the name, or by the content: the length of a header and its first character.
@@ -114,6 +124,10 @@ fn shapes<'a>(motion: &'a Motion, bytes: u64) -> MotionShapes<'a> {
         sites: motion.sites.iter().map(site).collect(),
         inverted_latents: motion.inverted_latents.as_ref().map(shape),
         preview: motion.preview.as_ref().map(shape),
+        lora: motion.lora.as_ref().map(|lora| LoraShapes {
+            sha256: lora.sha256(),
+            layers: lora.layers.len(),
+        }),
     }
 }
 
@@ -176,6 +190,12 @@ fn motion_text(motion: &MotionShapes<'_>) -> String {
     }
     if let Some(shape) = motion.inverted_latents {
         line("noise", format!("{shape:?}"));
+    }
+    if let Some(lora) = &motion.lora {
+        line(
+            "lora",
+            format!("{} layers ({})", lora.layers, short(&lora.sha256)),
+        );
     }
     text
 }

@@ -2,11 +2,13 @@
 
 pub mod devices;
 pub mod evaluate;
+pub mod export;
 pub mod generate;
 pub mod import;
 pub mod inspect;
 pub mod invert;
 pub mod models;
+pub mod plan;
 pub mod planner;
 pub mod sprites;
 pub mod study;

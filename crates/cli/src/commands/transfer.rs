@@ -19,7 +19,10 @@ pub fn run(args: TransferArgs, session: &mut Session) -> anyhow::Result<()> {
     let out = args
         .out
         .unwrap_or_else(|| default_folder(&args.reference.clip));
-    let model = session.model()?;
+    let mut model = session.model()?;
+    if let Some(lora) = &args.generation.lora {
+        model.load_lora(lora)?;
+    }
     let recommended = model.recommendations();
     let generation = args.generation.over(&recommended.generation);
     let request = TransferRequest {

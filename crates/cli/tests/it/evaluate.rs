@@ -482,7 +482,10 @@ fn wrong_usage_is_told_apart_from_failure() {
         .saying(&["absent.mp4"]);
     kinvert(["evaluate", &clip, "--clip", "openai/absent", "--no-cache"])
         .ended(1)
-        .saying(&["openai/absent", "KINVERT_MODELS"]);
+        .saying(&[
+            "openai/absent",
+            "hint: run `kinvert models pull openai/absent`",
+        ]);
     kinvert([
         "evaluate",
         &clip,

@@ -114,6 +114,10 @@ fn help_is_complete() {
         "generate",
         "inspect",
         "models",
+        "models list",
+        "models pull",
+        "models inspect",
+        "models verify",
         "sprites render",
     ] {
         let help = kinvert_line(command, &["--help"]).ended(0).stdout;

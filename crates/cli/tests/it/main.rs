@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a failed expectation ends a test, in helpers too
 
+mod animate_diff;
 mod bad_input;
 mod devices;
 mod evaluate;
@@ -9,6 +10,8 @@ mod generate;
 mod inspect;
 #[cfg(unix)]
 mod interruption;
+mod lora;
+mod models;
 mod planner;
 mod sprites;
 mod study;

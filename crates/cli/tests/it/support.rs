@@ -59,13 +59,22 @@ impl Outcome {
     }
 }
 
-/// The program with the given arguments, untouched by the variables of whoever runs the tests.
+/// The program with the given arguments, untouched by the variables of whoever runs the tests, and off the network.
 pub fn program<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kinvert"));
     command
         .args(arguments)
         .env_remove("KINVERT_LOG")
         .env_remove("KINVERT_MODELS")
+        .env_remove("HF_HUB_CACHE")
+        .env_remove("HUGGINGFACE_HUB_CACHE")
+        .env_remove("HF_ENDPOINT")
+        .env("HF_TOKEN", "hf_secret")
+        .env("HF_HUB_OFFLINE", "1")
+        .env(
+            "HF_HOME",
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-hub"),
+        )
         .env(
             "KINVERT_CACHE",
             Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),

@@ -8,6 +8,7 @@
 mod config;
 mod initial_noise;
 mod laws;
+mod published;
 mod samplers;
 
 use burn::tensor::{Tensor, backend::Backend};

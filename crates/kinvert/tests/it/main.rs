@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are not `#[test]` functions themselves
 
+mod animate_diff;
 mod axes;
 mod import;
+mod lora;
 mod official_motion;
 mod precision;
 mod sprites;

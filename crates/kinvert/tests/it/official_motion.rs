@@ -3,6 +3,7 @@
 
 use burn::tensor::Tensor;
 use kinvert::embedding::SiteEmbeddings;
+use kinvert::gradient::Activations;
 use kinvert::inversion::{Draw, Learner, Reference};
 use kinvert::modulation::MotionModulation;
 use kinvert::{Debias, Integration, InversionSettings, Objective};
@@ -175,16 +176,22 @@ fn losses_and_gradients_of_every_embedding() {
             objective,
             ..Default::default()
         };
-        for start in ["zero", "random"] {
+        for (start, activations) in [
+            ("zero", Activations::Keep),
+            ("zero", Activations::Recompute),
+            ("random", Activations::Keep),
+            ("random", Activations::Recompute),
+        ] {
             let mut learner =
-                Learner::new(&unet, &schedule, &settings, &sites(), [8, 32, 32], &device);
+                Learner::new(&unet, &schedule, &settings, &sites(), [8, 32, 32], &device)
+                    .with_activations(activations);
             if start == "random" {
                 learner.set_embeddings(&random_embeddings(8), &device);
             }
             let (loss, gradients) = learner.gradients(&reference(&recording), draw(&recording));
             let name = format!("{loss_name}.{start}");
             assert_close(
-                &format!("{name}.loss"),
+                &format!("{name}.loss, {activations:?}"),
                 &[loss],
                 &recording.f32s(&format!("{name}.loss")),
                 Tolerance::Absolute(1e-5),
@@ -205,6 +212,7 @@ fn draw(recording: &Recording) -> Draw<B> {
         timestep: recording.i64s("timestep")[0] as usize,
         noise: recording.tensor("noise", &Default::default()),
         frame: recording.i64s("random_frame")[0] as usize,
+        lora: None,
     }
 }
 
@@ -304,6 +312,7 @@ fn ten_steps_of_adamw() {
             timestep: timestep as usize,
             noise,
             frame: 0,
+            lora: None,
         };
         let (loss, gradients) = learner.gradients(&reference(&recording), draw);
         losses.push(loss);

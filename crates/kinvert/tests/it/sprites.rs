@@ -1,20 +1,18 @@
 //! The whole pipeline on the built-in model against recordings of the reference libraries: 1e-4 of the
 //! largest value for single passes, 2e-3 for trajectories.
 
-use std::cell::Cell;
-
 use burn::tensor::Tensor;
 use kinvert::embedding::SiteEmbeddings;
 use kinvert::inversion::{Draw, Learner, Reference};
 use kinvert::motion::Array;
 use kinvert::{
     Contribution, Debias, EmbeddingShape, Error, GenerationSettings, InitialNoise,
-    InversionSettings, Motion, MotionKind, Progress, Quiet,
+    InversionSettings, Motion, MotionKind, Quiet,
 };
 use kinvert_nets::Hooks;
 use kinvert_testkit::{Recording, Tolerance, assert_close};
 
-use crate::support::{B, Inner, bounce, embedding, sprites};
+use crate::support::{B, Inner, StopAfter, bounce, embedding, sprites};
 
 const PASS: Tolerance = Tolerance::OfLargest(1e-4);
 const TRAJECTORY: Tolerance = Tolerance::OfLargest(2e-3);
@@ -100,6 +98,7 @@ fn twenty_steps_of_learning() {
             timestep: timestep as usize,
             noise: Tensor::from_data(data, &device),
             frame: frames[step] as usize,
+            lora: None,
         };
         let (loss, gradients) = learner.gradients(&reference, draw);
         if step < 2 {
@@ -254,29 +253,6 @@ fn quick() -> (InversionSettings, GenerationSettings) {
     )
 }
 
-/// Stops after a number of steps of learning.
-struct StopAfter {
-    steps: usize,
-    done: Cell<usize>,
-}
-
-impl Progress for StopAfter {
-    fn start(&mut self, stage: &str, _total: usize) {
-        if stage != "learning the motion" {
-            self.done.set(0);
-        }
-    }
-    fn advance(&mut self, done: usize, detail: &str) {
-        self.done
-            .set(if detail.starts_with("loss") { done } else { 0 });
-    }
-    fn finish(&mut self) {}
-    fn note(&mut self, _message: &str) {}
-    fn is_cancelled(&self) -> bool {
-        self.done.get() >= self.steps
-    }
-}
-
 #[test]
 fn a_run_that_was_stopped_goes_on_to_the_same_motion() {
     let pipeline = sprites();
@@ -288,7 +264,7 @@ fn a_run_that_was_stopped_goes_on_to_the_same_motion() {
     for steps in [3, 7] {
         let mut stop = StopAfter {
             steps,
-            done: Cell::new(0),
+            done: Default::default(),
         };
         let stopped = pipeline.invert(
             &bounce(),

@@ -1,11 +1,12 @@
 //! What several test modules need.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use burn::backend::Autodiff;
 use burn_flex::Flex;
 use kinvert::embedding::{Embedding, SiteEmbeddings};
-use kinvert::{Clip, LoadOptions, ModelFiles, Pipeline};
+use kinvert::{Clip, LoadOptions, ModelFiles, Pipeline, Progress};
 use kinvert_diffusion::{NoiseSchedule, SchedulerConfig};
 use kinvert_nets::{Precision, VideoUNet};
 use kinvert_testkit::{Recording, fixtures_dir};
@@ -92,4 +93,27 @@ pub fn bounce() -> Clip {
         .chunks(64 * 64 * 3)
         .map(|frame| image::RgbImage::from_raw(64, 64, frame.to_vec()).unwrap());
     Clip::new(frames.collect(), 8.0).unwrap()
+}
+
+/// Stops after a number of steps of learning.
+pub struct StopAfter {
+    pub steps: usize,
+    pub done: Cell<usize>,
+}
+
+impl Progress for StopAfter {
+    fn start(&mut self, stage: &str, _total: usize) {
+        if stage != "learning the motion" {
+            self.done.set(0);
+        }
+    }
+    fn advance(&mut self, done: usize, detail: &str) {
+        self.done
+            .set(if detail.starts_with("loss") { done } else { 0 });
+    }
+    fn finish(&mut self) {}
+    fn note(&mut self, _message: &str) {}
+    fn is_cancelled(&self) -> bool {
+        self.done.get() >= self.steps
+    }
 }

@@ -8,6 +8,7 @@ use super::text::{CLIPTextConfig, CLIPTextOutput, CLIPTextTransformer};
 use super::vision::{CLIPVisionConfig, CLIPVisionOutput, CLIPVisionTransformer};
 use super::{Section, is_position_ids};
 use crate::kernels::NetBackend;
+use crate::weights::OpenWeights;
 use crate::{Error, ModelFiles, Weights};
 
 /// Key of the logarithm of the factor between cosines and logits.
@@ -89,9 +90,21 @@ impl<B: NetBackend> CLIPModel<B> {
     /// If a file is missing or damaged, the configuration asks for something that is not supported, or the
     /// weights do not fit it.
     pub fn load(files: &ModelFiles, device: &B::Device) -> Result<Self, Error> {
+        Self::filled(files, device, Weights::open)
+    }
+
+    /// Checks that the weights of a folder fit the network by name and shape, without reading their values.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn check(files: &ModelFiles, device: &B::Device) -> Result<(), Error> {
+        Self::filled(files, device, Weights::open_shapes).map(drop)
+    }
+
+    fn filled(files: &ModelFiles, device: &B::Device, open: OpenWeights) -> Result<Self, Error> {
         let config: CLIPConfig = files.json("config.json")?;
         let network: Self = config.init(&files.label("config.json"), device)?;
-        let mut weights = Weights::open(files, "model")?.without(is_position_ids);
+        let mut weights = open(files, "model")?.without(is_position_ids);
         let logit_scale = weights.take_number(LOGIT_SCALE)?;
         Ok(Self {
             logit_scale,

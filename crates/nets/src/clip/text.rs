@@ -14,7 +14,8 @@ use super::{Section, is_position_ids};
 use crate::kernels::NetBackend;
 use crate::kernels::elementwise::{add, cast};
 use crate::layers::apply::layer_norm_with;
-use crate::{Error, ModelFiles, Precision, Weights};
+use crate::weights::OpenWeights;
+use crate::{Error, ModelFiles, Precision, Weights, expected_tensors};
 
 /// The `eos_token_id` of configurations written before transformers 4.31. It names no end token; the sentence's
 /// state is then taken at the first occurrence of the highest id, which is the end token in OpenAI's vocabulary.
@@ -135,9 +136,27 @@ impl<B: NetBackend> CLIPTextModel<B> {
         device: &B::Device,
         precision: Precision,
     ) -> Result<Self, Error> {
+        Self::filled(files, device, precision, Weights::open)
+    }
+
+    /// Checks that the weights of a `text_encoder` folder fit the network by name and shape, without reading their
+    /// values.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn check(files: &ModelFiles, device: &B::Device) -> Result<(), Error> {
+        Self::filled(files, device, Precision::F32, Weights::open_shapes).map(drop)
+    }
+
+    fn filled(
+        files: &ModelFiles,
+        device: &B::Device,
+        precision: Precision,
+        open: OpenWeights,
+    ) -> Result<Self, Error> {
         let config: CLIPTextConfig = files.json("config.json")?;
         let network: Self = config.init(&files.label("config.json"), device)?;
-        let weights = Weights::open(files, "model")?.without(is_position_ids);
+        let weights = open(files, "model")?.without(is_position_ids);
         let has_prefix = weights.names().any(|name| name.starts_with("text_model."));
         if has_prefix {
             weights.fill_as(precision, network, &[])
@@ -145,6 +164,11 @@ impl<B: NetBackend> CLIPTextModel<B> {
             let text_model = weights.fill_as(precision, network.text_model, &[])?;
             Ok(Self { text_model })
         }
+    }
+
+    /// Names and shapes of the tensors that [`load`](Self::load) reads; no weight is drawn for it.
+    pub fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
+        expected_tensors(self, &[])
     }
 
     /// The configuration that the network was built from.

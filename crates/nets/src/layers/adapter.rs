@@ -17,6 +17,29 @@ pub trait LinearAdapter<B: Backend> {
     fn adapt(&self, path: &str, input: Tensor<B, 3>, output: Tensor<B, 3>) -> Tensor<B, 3>;
 }
 
+/// A linear layer that an adapter may change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinearLayer {
+    /// Its path in the published checkpoint.
+    pub path: String,
+    /// Channels that go in.
+    pub in_channels: usize,
+    /// Channels that come out.
+    pub out_channels: usize,
+}
+
+impl LinearLayer {
+    /// The layer at `path`.
+    pub(crate) fn of<B: Backend>(path: String, layer: &Linear<B>) -> Self {
+        let [in_channels, out_channels] = layer.weight.val().dims();
+        Self {
+            path,
+            in_channels,
+            out_channels,
+        }
+    }
+}
+
 /// A place in a network, and who changes what linear layers give there. Paths are put together only where
 /// somebody asks for them.
 pub struct Place<'a, B: Backend> {

@@ -6,7 +6,7 @@
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 
-use super::adapter::Place;
+use super::adapter::{LinearLayer, Place};
 use super::apply::linear;
 use crate::KeyMap;
 use crate::kernels::NetBackend;
@@ -85,6 +85,18 @@ impl<B: NetBackend> Attention<B> {
         place.linear("to_out.0", &self.to_out, mixed)
     }
 
+    /// The linear layers of the attention at `path`, in the order of a forward pass.
+    pub(super) fn linears(&self, path: &str) -> Vec<LinearLayer> {
+        [
+            ("to_q", &self.to_q),
+            ("to_k", &self.to_k),
+            ("to_v", &self.to_v),
+            ("to_out.0", &self.to_out),
+        ]
+        .map(|(name, layer)| LinearLayer::of(format!("{path}.{name}"), layer))
+        .into()
+    }
+
     /// The three projections of self-attention, where values may read another input than queries and keys do.
     /// Both are `[batch, tokens, channels]`.
     pub fn project(
@@ -130,5 +142,12 @@ impl<B: NetBackend> FeedForward<B> {
     pub fn forward(&self, hidden_states: Tensor<B, 3>, place: &Place<'_, B>) -> Tensor<B, 3> {
         let gated = geglu(place.linear("net.0.proj", &self.proj_in, hidden_states));
         place.linear("net.2", &self.proj_out, gated)
+    }
+
+    /// The linear layers of the feed-forward at `path`, in the order of a forward pass.
+    pub(super) fn linears(&self, path: &str) -> Vec<LinearLayer> {
+        [("net.0.proj", &self.proj_in), ("net.2", &self.proj_out)]
+            .map(|(name, layer)| LinearLayer::of(format!("{path}.{name}"), layer))
+            .into()
     }
 }

@@ -3,6 +3,7 @@
 pub mod adapter;
 pub mod apply;
 pub mod attention;
+pub mod positions;
 pub mod resample;
 pub mod resnet;
 pub mod temporal;

@@ -10,6 +10,11 @@
 //!
 //! with self-attention over the frames in both places. Such a block is called a *site*. A caller may change
 //! what its attentions read through a [`TemporalModulation`]; without one this is the published layer.
+//!
+//! The motion modules of AnimateDiff (*AnimateDiff: Animate Your Personalized Text-to-Image Diffusion Models
+//! without Specific Tuning*, arXiv:2307.04725) are the same layer, except that they add the frames'
+//! [positions](super::positions) after `norm1` and `norm2`. A modulation is given the sum: what the projections
+//! would read.
 
 use burn::nn::conv::{Conv3d, Conv3dConfig};
 use burn::nn::{
@@ -20,6 +25,7 @@ use burn::prelude::*;
 use super::adapter::Place;
 use super::apply::{group_norm, group_norm_silu, layer_norm, linear, temporal_conv};
 use super::attention::{Attention, AttentionConfig, FeedForward, Projections};
+use super::positions::SinusoidalPositions;
 use crate::KeyMap;
 use crate::kernels::NetBackend;
 use crate::kernels::elementwise::add;
@@ -57,7 +63,8 @@ pub struct AttentionAt<'a> {
 /// column: position = `(batch * height + row) * width + column`.
 pub trait TemporalModulation<B: Backend> {
     /// What queries and keys, and what values are projected from, given the normalised features
-    /// `[positions, frames, channels]`. The published layer reads the same features for both.
+    /// `[positions, frames, channels]`, with the positions of the frames added where the layer has such. The
+    /// published layer reads the same features for both.
     fn inputs(&self, at: AttentionAt<'_>, features: Tensor<B, 3>) -> AttentionInputs<B>;
 
     /// Changes the projections, each `[positions, frames, inner channels]`; as they are, unless overridden.
@@ -86,6 +93,8 @@ pub struct TransformerTemporalConfig {
     pub head_dim: usize,
     /// Groups of the first norm.
     pub norm_num_groups: usize,
+    /// Frames whose positions are added to what the attentions read; `None` for a layer that knows none.
+    pub max_positions: Option<usize>,
 }
 
 impl TransformerTemporalConfig {
@@ -98,7 +107,9 @@ impl TransformerTemporalConfig {
                 .with_epsilon(1e-5)
                 .init(device)
         };
+        let positions = |count| SinusoidalPositions::new(count, inner_dim, device);
         let block = TemporalBlock {
+            pos_embed: self.max_positions.map(positions),
             norm1: norm(),
             attn1: attention.init(device),
             norm2: norm(),
@@ -168,6 +179,7 @@ impl<B: NetBackend> TransformerTemporal<B> {
 /// A transformer block with two self-attentions: a site.
 #[derive(Module, Debug)]
 pub struct TemporalBlock<B: Backend> {
+    pos_embed: Option<SinusoidalPositions<B>>,
     norm1: LayerNorm<B>,
     attn1: Attention<B>,
     norm2: LayerNorm<B>,
@@ -189,6 +201,10 @@ impl<B: NetBackend> TemporalBlock<B> {
             .enumerate()
         {
             let normed = layer_norm(norm, features.clone());
+            let normed = match &self.pos_embed {
+                Some(positions) => positions.add(normed),
+                None => normed,
+            };
             let attended = match modulation {
                 None => attention.attend(attention.project(normed.clone(), normed)),
                 Some(modulation) => {

@@ -1,12 +1,13 @@
 //! The spatial transformer: attention among the positions of one frame, then to the text.
 //!
-//! Source: `Transformer2DModel` of the diffusers library with linear projections. Keys:
+//! Source: `Transformer2DModel` of the diffusers library. Its `proj_in` and `proj_out` are linear layers over the
+//! positions, which Stable Diffusion 1.5 stores as 1×1 convolutions; weights fill them from either. Keys:
 //! `{norm,proj_in,transformer_blocks.0.{norm1,attn1,norm2,attn2,norm3,ff},proj_out}`.
 
 use burn::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
 
-use super::adapter::Place;
+use super::adapter::{LinearLayer, Place};
 use super::apply::{group_norm, layer_norm};
 use super::attention::{Attention, AttentionConfig, FeedForward};
 use crate::kernels::NetBackend;
@@ -91,6 +92,19 @@ impl<B: NetBackend> Transformer2D<B> {
             .swap_dims(1, 2)
             .reshape([images, channels, height, width]);
         add(output, hidden_states)
+    }
+
+    /// The linear layers of the transformer at `path`, in the order of a forward pass.
+    pub fn linears(&self, path: &str) -> Vec<LinearLayer> {
+        let mut linears = vec![LinearLayer::of(format!("{path}.proj_in"), &self.proj_in)];
+        for (index, block) in self.transformer_blocks.iter().enumerate() {
+            let path = format!("{path}.transformer_blocks.{index}");
+            linears.extend(block.attn1.linears(&format!("{path}.attn1")));
+            linears.extend(block.attn2.linears(&format!("{path}.attn2")));
+            linears.extend(block.ff.linears(&format!("{path}.ff")));
+        }
+        linears.push(LinearLayer::of(format!("{path}.proj_out"), &self.proj_out));
+        linears
     }
 }
 

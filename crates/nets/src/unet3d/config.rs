@@ -4,13 +4,14 @@ use serde::Deserialize;
 
 use crate::error::Error;
 use crate::sites::{SitePart, TemporalSite};
+use crate::unet::{FrameMixing, MAX_CHANNELS, UNetPlan};
 
 /// `config.json` of a `UNet3DConditionModel`. Fields that later versions of the library add are passed over;
 /// a value that would change the network in a way this program does not build is refused by
 /// [`UNet3DConditionConfig::check`].
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct UNet3DConditionConfig {
-    /// Class of the network; `UNet3DConditionModel`.
+    /// Class of the network; `UNet3DConditionModel`, or `UNet3DVideoCrafterConditionModel`.
     #[serde(rename = "_class_name")]
     pub class_name: String,
     /// Latent size in latent pixels that the model was trained at.
@@ -65,6 +66,16 @@ pub enum SampleSize {
     Rectangle([usize; 2]),
 }
 
+impl SampleSize {
+    /// Height and width.
+    pub fn height_and_width(self) -> [usize; 2] {
+        match self {
+            Self::Square(side) => [side, side],
+            Self::Rectangle(size) => size,
+        }
+    }
+}
+
 fn default_groups() -> usize {
     32
 }
@@ -81,10 +92,9 @@ fn one_f64() -> f64 {
     1.0
 }
 
-/// Bounds on sizes that a file may ask for, well above every published network.
-const MAX_CHANNELS: usize = 8192;
-const MAX_LEVELS: usize = 8;
-const MAX_LAYERS: usize = 16;
+/// Class that VideoCrafter2's conversion to the library's format names: the same network with an embedding of the
+/// frame rate beside that of the timestep.
+pub(crate) const VIDEOCRAFTER_CLASS: &str = "UNet3DVideoCrafterConditionModel";
 
 impl UNet3DConditionConfig {
     /// Refuses what this program does not build; `path` names the file in errors.
@@ -95,64 +105,20 @@ impl UNet3DConditionConfig {
         let refuse = |field: &str, found: &dyn std::fmt::Debug, expected: &str| {
             Err(Error::config(path, field, found, expected))
         };
-        if self.class_name != "UNet3DConditionModel" {
+        if self.class_name != "UNet3DConditionModel" && !self.is_videocrafter() {
             return refuse("_class_name", &self.class_name, "UNet3DConditionModel");
         }
-        let levels = self.block_out_channels.len();
-        if levels == 0 || levels > MAX_LEVELS {
-            return refuse(
-                "block_out_channels",
-                &self.block_out_channels,
-                "one to eight levels",
-            );
-        }
-        if self.norm_num_groups == 0 || self.norm_num_groups > MAX_CHANNELS {
-            return refuse(
-                "norm_num_groups",
-                &self.norm_num_groups,
-                "a positive number",
-            );
-        }
         if self.attention_head_dim == 0 || self.attention_head_dim > MAX_CHANNELS {
-            return refuse(
-                "attention_head_dim",
-                &self.attention_head_dim,
-                "a positive number",
-            );
+            let expected = "between 1 and 8192";
+            return refuse("attention_head_dim", &self.attention_head_dim, expected);
         }
-        for (field, channels) in [
-            ("in_channels", self.in_channels),
-            ("out_channels", self.out_channels),
-            ("cross_attention_dim", self.cross_attention_dim),
-        ] {
-            if channels == 0 || channels > MAX_CHANNELS {
-                return refuse(field, &channels, "between 1 and 8192");
-            }
+        self.plan().check(path)?;
+        let is_multiple = |channels: &usize| channels.is_multiple_of(self.attention_head_dim);
+        if !self.block_out_channels.iter().all(is_multiple) {
+            let expected = "multiples of `attention_head_dim`";
+            return refuse("block_out_channels", &self.block_out_channels, expected);
         }
-        for &channels in &self.block_out_channels {
-            let fits = (1..=MAX_CHANNELS).contains(&channels)
-                && channels.is_multiple_of(self.norm_num_groups)
-                && channels.is_multiple_of(self.attention_head_dim);
-            if !fits {
-                let expected =
-                    "multiples of `norm_num_groups` and `attention_head_dim`, at most 8192";
-                return refuse("block_out_channels", &self.block_out_channels, expected);
-            }
-        }
-        if !self.block_out_channels[0].is_multiple_of(2) {
-            return refuse(
-                "block_out_channels",
-                &self.block_out_channels,
-                "an even number of channels first",
-            );
-        }
-        if self.layers_per_block == 0 || self.layers_per_block > MAX_LAYERS {
-            return refuse(
-                "layers_per_block",
-                &self.layers_per_block,
-                "between 1 and 16",
-            );
-        }
+        let levels = self.block_out_channels.len();
         let down = |kind: &str| matches!(kind, "CrossAttnDownBlock3D" | "DownBlock3D");
         if self.down_block_types.len() != levels
             || !self.down_block_types.iter().all(|kind| down(kind))
@@ -164,9 +130,6 @@ impl UNet3DConditionConfig {
         if self.up_block_types.len() != levels || !self.up_block_types.iter().all(|kind| up(kind)) {
             let expected = "CrossAttnUpBlock3D or UpBlock3D for each of `block_out_channels`";
             return refuse("up_block_types", &self.up_block_types, expected);
-        }
-        if !(self.norm_eps.is_finite() && self.norm_eps > 0.0) {
-            return refuse("norm_eps", &self.norm_eps, "a positive number");
         }
         if self.act_fn != "silu" && self.act_fn != "swish" {
             return refuse("act_fn", &self.act_fn, "silu");
@@ -186,65 +149,46 @@ impl UNet3DConditionConfig {
         Ok(())
     }
 
+    /// Whether this is VideoCrafter2, whose files hold an embedding of the frame rate too.
+    pub(crate) fn is_videocrafter(&self) -> bool {
+        self.class_name == VIDEOCRAFTER_CLASS
+    }
+
     /// Height and width of the latents that the model was trained at, if the configuration says so.
     pub fn latent_size(&self) -> Option<[usize; 2]> {
-        match self.sample_size? {
-            SampleSize::Square(side) => Some([side, side]),
-            SampleSize::Rectangle(size) => Some(size),
-        }
+        self.sample_size.map(SampleSize::height_and_width)
     }
 
     /// Every site of the network, in the order in which a forward pass reaches them.
     pub fn sites(&self) -> Vec<TemporalSite> {
-        let levels = self.block_out_channels.len();
-        let mut sites = vec![TemporalSite {
+        let transformer_in = TemporalSite {
             name: "transformer_in.transformer_blocks.0".into(),
             part: SitePart::In,
             channels: super::TRANSFORMER_IN_HEADS * self.attention_head_dim,
             level: 0,
-        }];
-        let mut add =
-            |part: SitePart, prefix: String, count: usize, channels: usize, level: usize| {
-                sites.extend((0..count).map(|index| TemporalSite {
-                    name: format!("{prefix}.temp_attentions.{index}.transformer_blocks.0"),
-                    part,
-                    channels,
-                    level,
-                }));
-            };
-        for (level, kind) in self.down_block_types.iter().enumerate() {
-            if kind.starts_with("CrossAttn") {
-                let channels = self.block_out_channels[level];
-                add(
-                    SitePart::Down,
-                    format!("down_blocks.{level}"),
-                    self.layers_per_block,
-                    channels,
-                    level,
-                );
-            }
-        }
-        add(
-            SitePart::Mid,
-            "mid_block".into(),
-            1,
-            self.block_out_channels[levels - 1],
-            levels - 1,
-        );
-        for (index, kind) in self.up_block_types.iter().enumerate() {
-            if kind.starts_with("CrossAttn") {
-                let level = levels - 1 - index;
-                let channels = self.block_out_channels[level];
-                add(
-                    SitePart::Up,
-                    format!("up_blocks.{index}"),
-                    self.layers_per_block + 1,
-                    channels,
-                    level,
-                );
-            }
-        }
+        };
+        let mut sites = self.plan().sites();
+        sites.insert(0, transformer_in);
         sites
+    }
+
+    /// What the network is built from, but for the temporal transformer before the first block.
+    pub(crate) fn plan(&self) -> UNetPlan {
+        let attends = |kind: &String| kind.starts_with("CrossAttn");
+        let heads = |channels: &usize| channels / self.attention_head_dim;
+        UNetPlan {
+            in_channels: self.in_channels,
+            out_channels: self.out_channels,
+            block_out_channels: self.block_out_channels.clone(),
+            layers_per_block: self.layers_per_block,
+            cross_attention_dim: self.cross_attention_dim,
+            norm_num_groups: self.norm_num_groups,
+            norm_eps: self.norm_eps,
+            heads: self.block_out_channels.iter().map(heads).collect(),
+            down_attends: self.down_block_types.iter().map(attends).collect(),
+            up_attends: self.up_block_types.iter().map(attends).collect(),
+            mixing: FrameMixing::Interleaved,
+        }
     }
 }
 

@@ -14,10 +14,13 @@ pub use stages::{Features, Hooks, Observer, Pass, Stage};
 
 use crate::kernels::NetBackend;
 use crate::kernels::elementwise::cast;
+use crate::layers::adapter::LinearLayer;
 use crate::layers::apply::cast_like;
 use crate::precision::Precision;
 use crate::sites::TemporalSite;
-use crate::unet3d::{UNet3DCondition, UNet3DConditionConfig};
+use crate::unet::UNetBody;
+use crate::unet_motion::{UNetMotion, UNetMotionConfig};
+use crate::unet3d::{UNet3DCondition, UNet3DConditionConfig, VIDEOCRAFTER_CLASS};
 use crate::{Error, ModelFiles};
 
 /// The configuration of a denoising network.
@@ -25,41 +28,70 @@ use crate::{Error, ModelFiles};
 pub enum VideoUNetConfig {
     /// ModelScope, ZeroScope, VideoCrafter.
     Condition3D(UNet3DConditionConfig),
+    /// AnimateDiff.
+    Motion(UNetMotionConfig),
 }
+
+/// File of a `unet/` folder.
+const CONFIG: &str = "config.json";
+
+/// Class of a U-Net that knows single images, to which a motion adapter belongs.
+const IMAGE_UNET: &str = "UNet2DConditionModel";
 
 impl VideoUNetConfig {
     /// Reads and checks `config.json` of a `unet/` folder.
     ///
     /// # Errors
-    /// If the file is missing or damaged, or describes a network that is not supported.
+    /// If the file is missing or damaged, or describes a network that is not supported; [`Error::NoMotionAdapter`]
+    /// if it describes one of single images.
     pub fn read(files: &ModelFiles) -> Result<Self, Error> {
-        #[derive(Deserialize)]
-        struct Class {
-            #[serde(rename = "_class_name")]
-            class_name: String,
-        }
-        const FILE: &str = "config.json";
-        let label = files.label(FILE);
-        let Class { class_name } = files.json(FILE)?;
-        match class_name.as_str() {
-            "UNet3DConditionModel" => {
-                let config: UNet3DConditionConfig = files.json(FILE)?;
-                config.check(&label)?;
+        Self::read_with(files, None)
+    }
+
+    /// As [`read`](Self::read), of a U-Net of single images with a motion adapter, if one is given.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and if there is a motion adapter for a network that takes none, or another one than
+    /// the network takes.
+    pub fn read_with(
+        files: &ModelFiles,
+        motion_adapter: Option<&ModelFiles>,
+    ) -> Result<Self, Error> {
+        let path = files.label(CONFIG);
+        let class_name = class_name(files)?;
+        match (class_name.as_str(), motion_adapter) {
+            (IMAGE_UNET, Some(adapter)) => UNetMotionConfig::join(files, adapter).map(Self::Motion),
+            (IMAGE_UNET, None) => Err(Error::NoMotionAdapter { path }),
+            ("UNetMotionModel", None) => UNetMotionConfig::read(files).map(Self::Motion),
+            ("UNet3DConditionModel" | VIDEOCRAFTER_CLASS, None) => {
+                let config: UNet3DConditionConfig = files.json(CONFIG)?;
+                config.check(&path)?;
                 Ok(Self::Condition3D(config))
             }
-            _ => Err(Error::config(
-                &label,
-                "_class_name",
-                class_name,
-                "UNet3DConditionModel",
-            )),
+            ("UNetMotionModel" | "UNet3DConditionModel" | VIDEOCRAFTER_CLASS, Some(_)) => {
+                let expected = format!("{IMAGE_UNET}, the kind that takes a motion adapter");
+                Err(Error::config(&path, "_class_name", class_name, expected))
+            }
+            _ => {
+                let expected = format!("UNet3DConditionModel, UNetMotionModel or {IMAGE_UNET}");
+                Err(Error::config(&path, "_class_name", class_name, expected))
+            }
         }
+    }
+
+    /// Whether a `unet/` folder holds a network of single images, which needs a motion adapter.
+    ///
+    /// # Errors
+    /// If `config.json` is missing or damaged.
+    pub fn needs_motion_adapter(files: &ModelFiles) -> Result<bool, Error> {
+        Ok(class_name(files)? == IMAGE_UNET)
     }
 
     /// Builds the network with random weights, which are drawn only when first read.
     pub fn init<B: NetBackend>(&self, device: &B::Device) -> VideoUNet<B> {
         match self {
             Self::Condition3D(config) => VideoUNet::Condition3D(config.init(device)),
+            Self::Motion(config) => VideoUNet::Motion(config.init(device)),
         }
     }
 
@@ -67,6 +99,7 @@ impl VideoUNetConfig {
     pub fn sites(&self) -> Vec<TemporalSite> {
         match self {
             Self::Condition3D(config) => config.sites(),
+            Self::Motion(config) => config.sites(),
         }
     }
 
@@ -74,6 +107,15 @@ impl VideoUNetConfig {
     pub fn latent_size(&self) -> Option<[usize; 2]> {
         match self {
             Self::Condition3D(config) => config.latent_size(),
+            Self::Motion(config) => config.latent_size(),
+        }
+    }
+
+    /// Frames at most, if the network knows no more positions.
+    pub fn max_frames(&self) -> Option<usize> {
+        match self {
+            Self::Condition3D(_) => None,
+            Self::Motion(config) => Some(config.motion_max_seq_length),
         }
     }
 
@@ -81,6 +123,7 @@ impl VideoUNetConfig {
     pub fn levels(&self) -> usize {
         match self {
             Self::Condition3D(config) => config.block_out_channels.len(),
+            Self::Motion(config) => config.unet.block_out_channels.len(),
         }
     }
 
@@ -88,6 +131,7 @@ impl VideoUNetConfig {
     pub fn latent_channels(&self) -> [usize; 2] {
         match self {
             Self::Condition3D(config) => [config.in_channels, config.out_channels],
+            Self::Motion(config) => [config.unet.in_channels, config.unet.out_channels],
         }
     }
 
@@ -95,15 +139,33 @@ impl VideoUNetConfig {
     pub fn cross_attention_dim(&self) -> usize {
         match self {
             Self::Condition3D(config) => config.cross_attention_dim,
+            Self::Motion(config) => config.unet.cross_attention_dim,
         }
     }
 }
 
+/// What kind of network `config.json` describes.
+fn class_name(files: &ModelFiles) -> Result<String, Error> {
+    #[derive(Deserialize)]
+    struct Class {
+        #[serde(rename = "_class_name")]
+        class_name: String,
+    }
+    let Class { class_name } = files.json(CONFIG)?;
+    Ok(class_name)
+}
+
 /// A denoising network; see the [module docs](self).
 #[derive(Module, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a program holds one network or two, whose weights lie elsewhere"
+)]
 pub enum VideoUNet<B: Backend> {
     /// ModelScope, ZeroScope, VideoCrafter.
     Condition3D(UNet3DCondition<B>),
+    /// AnimateDiff.
+    Motion(UNetMotion<B>),
 }
 
 impl<B: NetBackend> VideoUNet<B> {
@@ -117,13 +179,55 @@ impl<B: NetBackend> VideoUNet<B> {
         device: &B::Device,
         precision: Precision,
     ) -> Result<(VideoUNetConfig, Self), Error> {
-        let config = VideoUNetConfig::read(files)?;
+        Self::load_with(files, None, device, precision)
+    }
+
+    /// As [`load`](Self::load), of a U-Net of single images with a motion adapter, if one is given: a folder with
+    /// `config.json` and weights, or AnimateDiff's own file.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and as [`VideoUNetConfig::read_with`].
+    pub fn load_with(
+        files: &ModelFiles,
+        motion_adapter: Option<&ModelFiles>,
+        device: &B::Device,
+        precision: Precision,
+    ) -> Result<(VideoUNetConfig, Self), Error> {
+        let config = VideoUNetConfig::read_with(files, motion_adapter)?;
         let network = match &config {
             VideoUNetConfig::Condition3D(config) => {
                 Self::Condition3D(UNet3DCondition::load(config, files, device, precision)?)
             }
+            VideoUNetConfig::Motion(config) => Self::Motion(UNetMotion::load(
+                config,
+                files,
+                motion_adapter,
+                device,
+                precision,
+            )?),
         };
         Ok((config, network))
+    }
+
+    /// Names and shapes of the tensors that [`load`](Self::load) reads; no weight is drawn for it.
+    pub fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
+        match self {
+            Self::Condition3D(network) => network.expected_tensors(),
+            Self::Motion(network) => network.expected_tensors(),
+        }
+    }
+
+    /// Checks that the weights of a `unet/` folder fit the network by name and shape, without reading their values.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn check(files: &ModelFiles, device: &B::Device) -> Result<(), Error> {
+        match VideoUNetConfig::read(files)? {
+            VideoUNetConfig::Condition3D(config) => {
+                UNet3DCondition::<B>::check(&config, files, device)
+            }
+            VideoUNetConfig::Motion(config) => UNetMotion::<B>::check(&config, files, device),
+        }
     }
 
     /// Predicts noise, or velocity for a `v_prediction` model.
@@ -133,7 +237,8 @@ impl<B: NetBackend> VideoUNet<B> {
     /// `[batch, text tokens, cross_attention_dim]`.
     ///
     /// # Panics
-    /// If the batch sizes or channels do not fit each other.
+    /// If the batch sizes or channels do not fit each other, or there are more frames than
+    /// [`max_frames`](VideoUNetConfig::max_frames).
     pub fn forward(
         &self,
         sample: Tensor<B, 5>,
@@ -191,9 +296,7 @@ impl<B: NetBackend> VideoUNet<B> {
             "rows of text states"
         );
         let device = encoder_hidden_states.device();
-        let temb = match self {
-            Self::Condition3D(network) => network.time_embedding().forward(timesteps, &device),
-        }; // [batch or 1, channels]
+        let temb = self.body().time_embedding().forward(timesteps, &device); // [batch or 1, channels]
         let channels = temb.dims()[1];
         let temb = temb
             .unsqueeze_dim::<3>(1)
@@ -210,9 +313,12 @@ impl<B: NetBackend> VideoUNet<B> {
 
     /// The stages of a forward pass, in order.
     pub fn stages(&self) -> Vec<Stage> {
-        match self {
-            Self::Condition3D(network) => network.stages(),
-        }
+        self.body().stages()
+    }
+
+    /// Every layer that [`Hooks::spatial`] is asked for, in the order of a forward pass.
+    pub fn spatial_linears(&self) -> Vec<LinearLayer> {
+        self.body().spatial_linears()
     }
 
     /// What the first stage takes, from `[batch, channels, frames, height, width]`.
@@ -239,6 +345,10 @@ impl<B: NetBackend> VideoUNet<B> {
     ) -> Features<B> {
         match self {
             Self::Condition3D(network) => network.run_stage(stage, features, pass),
+            Self::Motion(network) => {
+                let body = network.body();
+                body.run_stage(stage, features, pass, |hidden_states, _| hidden_states)
+            }
         }
     }
 
@@ -252,8 +362,13 @@ impl<B: NetBackend> VideoUNet<B> {
 
     /// The number format of the weights, and of everything inside.
     pub fn precision(&self) -> Precision {
-        Precision::of(match self {
-            Self::Condition3D(network) => network.dtype(),
-        })
+        Precision::of(self.body().dtype())
+    }
+
+    fn body(&self) -> &UNetBody<B> {
+        match self {
+            Self::Condition3D(network) => network.body(),
+            Self::Motion(network) => network.body(),
+        }
     }
 }

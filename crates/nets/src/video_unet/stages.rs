@@ -68,6 +68,30 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// The stage in which the layer at a path of a published checkpoint is run, for example
+    /// `down_blocks.2.temp_attentions.0.transformer_blocks.0`; none for a path of another form.
+    pub fn containing(path: &str) -> Option<Self> {
+        let mut parts = path.split('.');
+        let part = parts.next()?;
+        match part {
+            "mid_block" => return Some(Self::Mid),
+            "down_blocks" | "up_blocks" => {}
+            "conv_norm_out" | "conv_out" => return Some(Self::Output),
+            _ => return Some(Self::Input),
+        }
+        let block = parts.next()?.parse().ok()?;
+        let kind = parts.next()?;
+        let layer = parts.next()?.parse().ok()?;
+        Some(match (part, kind) {
+            (_, "downsamplers") => Self::Downsample { block },
+            (_, "upsamplers") => Self::Upsample { block },
+            ("down_blocks", _) => Self::Down { block, layer },
+            _ => Self::Up { block, layer },
+        })
+    }
+}
+
 /// What one stage hands to the next, each tensor `[batch * frames, channels, height, width]`.
 #[derive(Debug, Clone)]
 pub struct Features<B: Backend> {
@@ -130,6 +154,17 @@ pub struct Pass<'a, B: Backend> {
 }
 
 impl<'a, B: NetBackend> Pass<'a, B> {
+    /// The same pass with other hooks, and nobody who watches.
+    pub fn with_hooks<'h>(&self, hooks: Hooks<'h, B>) -> Pass<'h, B> {
+        Pass {
+            frames: self.frames,
+            temb: self.temb.clone(),
+            encoder_hidden_states: self.encoder_hidden_states.clone(),
+            hooks,
+            observe: None,
+        }
+    }
+
     pub(crate) fn show(&mut self, path: &str, output: &Tensor<B, 4>) {
         if let Some(observe) = &mut self.observe {
             observe(path, output.clone());
@@ -148,6 +183,35 @@ impl<'a, B: NetBackend> Pass<'a, B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_tell_their_stage() {
+        for (path, stage) in [
+            ("transformer_in.transformer_blocks.0", Some(Stage::Input)),
+            (
+                "down_blocks.2.temp_attentions.1.a.0",
+                Some(Stage::Down { block: 2, layer: 1 }),
+            ),
+            (
+                "down_blocks.0.downsamplers.0.conv",
+                Some(Stage::Downsample { block: 0 }),
+            ),
+            ("mid_block.attentions.0", Some(Stage::Mid)),
+            (
+                "up_blocks.1.motion_modules.2.a",
+                Some(Stage::Up { block: 1, layer: 2 }),
+            ),
+            (
+                "up_blocks.1.upsamplers.0.conv",
+                Some(Stage::Upsample { block: 1 }),
+            ),
+            ("conv_out", Some(Stage::Output)),
+            ("up_blocks.x.attentions.0", None),
+            ("down_blocks", None),
+        ] {
+            assert_eq!(Stage::containing(path), stage, "{path}");
+        }
+    }
 
     #[test]
     fn as_many_skips_are_read_as_written() {

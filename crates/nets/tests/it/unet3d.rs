@@ -3,9 +3,11 @@
 //! Tolerances are those of the fixtures' README: 2e-5 for the prediction and 1e-4 for activations, where the
 //! reference's own float32 noise is 2e-6 and 1e-5.
 
+use std::cell::RefCell;
+
 use burn::tensor::Tensor;
 use burn_flex::Flex;
-use kinvert_nets::{Hooks, ModelFiles, Precision, VideoUNet, Weights};
+use kinvert_nets::{Hooks, LinearAdapter, LinearLayer, ModelFiles, Precision, VideoUNet, Weights};
 use kinvert_testkit::{Recording, Tolerance, fixtures_dir};
 
 type B = Flex;
@@ -159,4 +161,57 @@ fn names_of_all_weights_are_the_published_ones() {
     let weights = Weights::open(&files, "diffusion_pytorch_model").unwrap();
     assert_eq!(weights.shape("conv_in.weight"), Some(&[8, 4, 3, 3][..]));
     load(); // `fill` refuses both missing and unused names
+}
+
+/// Says who asked, and lets the layer give what it gives.
+struct Roll(RefCell<Vec<LinearLayer>>);
+
+impl LinearAdapter<B> for Roll {
+    fn adapt(&self, path: &str, input: Tensor<B, 3>, output: Tensor<B, 3>) -> Tensor<B, 3> {
+        self.0.borrow_mut().push(LinearLayer {
+            path: path.into(),
+            in_channels: input.dims()[2],
+            out_channels: output.dims()[2],
+        });
+        output
+    }
+}
+
+#[test]
+fn spatial_linear_layers_are_those_of_the_checkpoint_and_of_a_forward_pass() {
+    let unet = load();
+    let listed = unet.spatial_linears();
+
+    let weights = Recording::open("parity/unet3d/diffusion_pytorch_model.safetensors");
+    let names = weights.names().into_iter();
+    let stored = names.filter_map(|name| {
+        let path = name.strip_suffix(".weight")?;
+        let shape = weights.shape(&name);
+        let is_spatial = path.contains(".attentions.") && shape.len() == 2;
+        is_spatial.then(|| LinearLayer {
+            path: path.into(),
+            in_channels: shape[1],
+            out_channels: shape[0],
+        })
+    });
+    let mut sorted = listed.clone();
+    sorted.sort_by(|a, b| a.path.cmp(&b.path));
+    assert_eq!(sorted, stored.collect::<Vec<_>>());
+    assert_eq!(listed.len(), 192);
+
+    let recording = Recording::open("parity/unet3d/io.safetensors");
+    let device = Default::default();
+    let roll = Roll(RefCell::default());
+    let hooks = Hooks {
+        temporal: None,
+        spatial: Some(&roll),
+    };
+    let sample = unet.forward(
+        recording.tensor("latents", &device),
+        &[501.0],
+        recording.tensor("text", &device),
+        hooks,
+    );
+    recording.expect("sample_t501", sample, PREDICTION);
+    assert_eq!(roll.0.into_inner(), listed);
 }

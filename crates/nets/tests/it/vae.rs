@@ -8,6 +8,7 @@ use std::path::Path;
 
 use burn::tensor::{Distribution, Tensor};
 use burn_flex::Flex;
+use kinvert_nets::autoencoder_kl::Slices;
 use kinvert_nets::{AutoencoderKL, AutoencoderKLConfig, Error, ModelFiles, Precision};
 use kinvert_testkit::{Recording, Tolerance, fixtures_dir, values};
 use safetensors::SafeTensors;
@@ -36,8 +37,8 @@ fn load_built_in() -> AutoencoderKL<B> {
     .unwrap()
 }
 
-fn slices_of(frames: usize) -> NonZeroUsize {
-    NonZeroUsize::new(frames).unwrap()
+fn slices_of(frames: usize) -> Slices {
+    Slices::of(NonZeroUsize::new(frames).unwrap())
 }
 
 #[test]
@@ -98,6 +99,25 @@ fn slices_of_any_size_give_the_same_clip() {
         let sliced = vae.decode_frames(whole.mean.clone(), slice_size, &mut |_, _| {});
         assert_eq!(values(sliced), values(decoded.clone()));
     }
+}
+
+#[test]
+fn tiles_agree_with_those_of_the_reference() {
+    let recording = Recording::open("parity/autoencoder_kl/tiled.safetensors");
+    let device = Default::default();
+    let vae = load_small();
+    let slices = Slices {
+        tile: NonZeroUsize::new(8),
+        ..slices_of(1)
+    };
+    let clip = |name: &str| -> Tensor<B, 5> {
+        let image: Tensor<B, 4> = recording.tensor(name, &device);
+        image.unsqueeze_dim(2) // [1, C, 1, H, W]
+    };
+    let encoded = vae.encode_frames(clip("image"), slices, &mut |_, _| {});
+    recording.expect("mean", encoded.mean.squeeze_dim::<4>(2), SMALL);
+    let decoded = vae.decode_frames(clip("latents"), slices, &mut |_, _| {});
+    recording.expect("decode", decoded.squeeze_dim::<4>(2), SMALL);
 }
 
 #[test]

@@ -218,7 +218,7 @@ pub(super) const AXES: [Axis; 13] = [
     },
     Axis {
         name: "objective",
-        topics: &[("loss", 4), ("debias", 1), ("standard", 1)],
+        topics: &[("loss", 4), ("hybrid", 3), ("debias", 1), ("standard", 1)],
         anchors: &["loss"],
         settings: &[
             Setting {
@@ -234,6 +234,11 @@ pub(super) const AXES: [Axis; 13] = [
                     "without debias ?temporal",
                 ],
                 values: &[("inversion.objective", Word("base"))],
+            },
+            Setting {
+                name: "debiased hybrid",
+                phrases: &["hybrid ?loss ?debias"],
+                values: &[("inversion.objective", Word("debiased-hybrid"))],
             },
         ],
         number: None,

@@ -41,7 +41,7 @@ pub(super) enum Separator {
 }
 
 /// Concepts and the forms that name them. A `*` stands for any ending, and a comma for any separator or none.
-const CONCEPTS: [(&str, &str); 60] = [
+const CONCEPTS: [(&str, &str); 61] = [
     (
         "mqk",
         "motion query,key embedding | motion query,key | query,key motion embedding | query,key embedding | mqk embedding | mqk | m qk | qk embedding | motion qk | motion q,k | embedding for query,key | motion embedding for query,key | motion embedding for the query,key | query,key motion | m q k",
@@ -150,6 +150,7 @@ const CONCEPTS: [(&str, &str); 60] = [
         "temporal",
         "temporal* | temporal dimension | temporal axis | time dimension | time axis | frame dimension",
     ),
+    ("hybrid", "hybrid | spatial lora"),
     ("inference", "inference strategy | inference operation"),
     (
         "noise",

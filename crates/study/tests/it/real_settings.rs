@@ -26,7 +26,10 @@ fn every_word_of_learning_is_known_to_the_method() {
                 "concat",
             ],
         ),
-        ("inversion.objective", &["debiased-temporal", "base"]),
+        (
+            "inversion.objective",
+            &["debiased-temporal", "base", "debiased-hybrid"],
+        ),
         ("inversion.sites", &["published", "all", "up:1280"]),
     ];
     let mut seen = Vec::new();
@@ -48,6 +51,10 @@ fn every_word_of_learning_is_known_to_the_method() {
         ("inversion.weight_decay", Value::from(0.5)),
         ("inversion.timesteps.first", Value::from(400)),
         ("inversion.ddim_inversion_steps", Value::from(7)),
+        ("inversion.lora_rank", Value::from(8)),
+        ("inversion.lora_learning_rate", Value::from(0.001)),
+        ("inversion.lora_dropout", Value::from(0.0)),
+        ("inversion.lora_probability", Value::from(0.5)),
     ] {
         let applied: InversionSettings = with(field, value).applied_to("inversion", &base).unwrap();
         assert_ne!(applied, base, "{field}");
@@ -80,6 +87,7 @@ fn every_word_of_generating_is_known_to_the_method() {
         ("generation.difference_frames", Value::from(3)),
         ("generation.difference_gain", Value::from(6.0)),
         ("generation.strength", Value::from(0.5)),
+        ("generation.lora_strength", Value::from(0.5)),
         ("generation.steps", Value::from(7)),
         ("generation.guidance", Value::from(3.0)),
         ("generation.negative_prompt", Value::from("blurred")),

@@ -473,6 +473,16 @@ fn wordings_of_other_planners() {
             "Standard MSE denoising loss",
             &["objective base"],
         ),
+        (
+            "Debiased temporal loss function",
+            "Debiased hybrid loss",
+            &["objective debiased-hybrid"],
+        ),
+        (
+            "Debiased temporal loss",
+            "Hybrid loss",
+            &["objective debiased-hybrid"],
+        ),
     ] {
         check_wish(part, wish, expected);
     }

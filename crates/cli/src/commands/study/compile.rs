@@ -61,10 +61,9 @@ pub fn compiled(
         resolution.strict()?;
     }
     let mut study = Study::compile(plan, &resolution, name, bytes);
+    session.refuse_model_parts()?;
     // Arguments are relative to where the program was started, and a study's paths to its file.
-    let model = session.model_folder();
-    let model = model.map(|folder| std::path::absolute(folder).unwrap_or(folder.to_owned()));
-    study.model = model.map(|folder| folder.display().to_string());
+    study.model = session.model_name()?;
     for name in &contents.clip {
         let source = ClipSource::parse(name, Path::new(""))?;
         study.clips.push(Clip {

@@ -21,6 +21,7 @@ const TOLD_CELLS: usize = 5;
 
 pub fn run(args: &RunArgs, session: &mut Session) -> anyhow::Result<()> {
     let folder = begun(args, session)?;
+    networks::fetch(&args.networks, session)?;
     let device = session.device();
     let evaluator = || {
         networks::evaluator(&args.networks, device).map_err(|error| Error::Unrunnable {
