@@ -136,10 +136,10 @@ fn check_learning(precision: Precision, latents_bound: f32, losses_bound: f32) {
     assert!(losses < losses_bound, "{losses}");
 }
 
-/// Sums are taken in another order.
+/// Sums are taken in another order: lavapipe drifts by 2e-5.
 #[test]
 fn generating_in_f32_agrees_with_the_cpu() {
-    check_generating(Precision::F32, 0.1);
+    check_generating(Precision::F32, 0.01);
 }
 
 /// The format itself drifts: by about half of this on the CPU.
@@ -154,9 +154,10 @@ fn generating_in_bf16_agrees_with_the_cpu() {
     check_generating(Precision::BF16, 4.0);
 }
 
+/// Lavapipe drifts by 1e-5 in both.
 #[test]
 fn learning_in_f32_agrees_with_the_cpu() {
-    check_learning(Precision::F32, 1e-3, 1e-3);
+    check_learning(Precision::F32, 1e-4, 1e-4);
 }
 
 #[test]
