@@ -194,9 +194,11 @@ fn kinds_of_blocks_that_are_not_built_are_refused_by_field() {
         std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
         let files = ModelFiles::folder(folder.path());
         let message = match config["_class_name"].as_str() {
-            Some("AutoencoderKL") => AutoencoderKL::<B>::load(&files, &Default::default())
-                .unwrap_err()
-                .to_string(),
+            Some("AutoencoderKL") => {
+                AutoencoderKL::<B>::load(&files, &Default::default(), Precision::F32)
+                    .unwrap_err()
+                    .to_string()
+            }
             _ => VideoUNetConfig::read(&files).unwrap_err().to_string(),
         };
         assert!(message.contains(&format!("`{field}` is ")), "{message}");
