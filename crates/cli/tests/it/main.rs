@@ -12,6 +12,7 @@ mod inspect;
 mod interruption;
 mod lora;
 mod models;
+mod plan;
 mod planner;
 mod sprites;
 mod study;

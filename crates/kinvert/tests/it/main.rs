@@ -6,6 +6,7 @@ mod animate_diff;
 mod axes;
 mod import;
 mod lora;
+mod memory;
 mod official_motion;
 mod precision;
 mod sprites;
