@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kinvert::{Device, LoadOptions, ModelFiles, MotionModel, Precision, load_model};
+use kinvert::{Device, LoadOptions, ModelFiles, MotionModel, load_model};
 use kinvert_nets::{ModelKind, ModelName};
 
 use crate::error::Error;
@@ -19,13 +19,10 @@ pub(crate) struct Models {
 
 impl Models {
     /// None yet.
-    pub(crate) fn new(device: Device, precision: Precision) -> Self {
+    pub(crate) fn new(device: Device, options: LoadOptions) -> Self {
         Self {
             device,
-            options: LoadOptions {
-                precision,
-                ..LoadOptions::default()
-            },
+            options,
             loaded: HashMap::new(),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
 
-use kinvert::{Device, Precision};
+use kinvert::{Device, LoadOptions, Precision};
 use kinvert_base::Progress;
 use kinvert_metrics::evaluate::Evaluator;
 use serde::Serialize;
@@ -40,8 +40,8 @@ pub type MakeEvaluator<'a> = dyn Fn() -> Result<Evaluator, Error> + Sync + 'a;
 pub struct RunOptions<'a> {
     /// Where networks compute.
     pub device: Device,
-    /// Number format of the base models.
-    pub precision: Precision,
+    /// How base models are loaded.
+    pub load: LoadOptions,
     /// Cells at a time, each on a thread with a model of its own; see [`default_jobs`].
     pub jobs: NonZeroUsize,
     /// Networks of the measures.
@@ -74,7 +74,7 @@ pub fn default_jobs(device: Device) -> NonZeroUsize {
 
 /// The device, and the number format unless it is the usual one: what results of both must not be mixed for.
 fn where_computed(options: &RunOptions<'_>) -> String {
-    match options.precision {
+    match options.load.precision {
         Precision::F32 => options.device.to_string(),
         precision => format!("{} in {precision}", options.device),
     }
@@ -97,7 +97,7 @@ pub fn run(
     let began = Instant::now();
     let study = folder.study()?;
     let evaluator = (options.evaluator)()?;
-    let mut models = Models::new(options.device, options.precision);
+    let mut models = Models::new(options.device, options.load);
     let matrix = Matrix::of(&study, folder, &mut models, &evaluator, progress)?;
     let model = models.get(study.model.as_deref().unwrap_or(BUILT_IN_MODEL))?;
     let stamp = RunStamp {

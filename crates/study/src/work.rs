@@ -58,7 +58,7 @@ impl<'a> Hands<'a> {
 
     /// Loads what a thread needs.
     pub(crate) fn load(shared: &'a Shared<'a>) -> Result<Self, Error> {
-        let models = Models::new(shared.options.device, shared.options.precision);
+        let models = Models::new(shared.options.device, shared.options.load);
         let store = Store::open(&shared.folder.store_file())?;
         Ok(Self::new(
             shared,

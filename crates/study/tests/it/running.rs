@@ -4,7 +4,7 @@ use std::cell::Cell as Shared;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use kinvert::{Clip, Device, Precision};
+use kinvert::{Clip, Device, LoadOptions};
 use kinvert_base::{Progress, Quiet};
 use kinvert_metrics::Record;
 use kinvert_metrics::evaluate::Evaluator;
@@ -75,7 +75,7 @@ impl Lab {
         let evaluator = || Ok(Evaluator::new(Box::new(Klt::default()), Device::Cpu));
         let options = RunOptions {
             device: Device::Cpu,
-            precision: Precision::F32,
+            load: LoadOptions::default(),
             jobs: NonZeroUsize::new(jobs).unwrap(),
             evaluator: &evaluator,
         };
@@ -291,7 +291,7 @@ fn other_measures_are_refused() {
     let evaluator = || Ok(Evaluator::new(Box::new(Klt::default()), Device::Cpu).with_grid(7)?);
     let options = RunOptions {
         device: Device::Cpu,
-        precision: Precision::F32,
+        load: LoadOptions::default(),
         jobs: NonZeroUsize::MIN,
         evaluator: &evaluator,
     };

@@ -31,7 +31,7 @@ pub fn run(args: &RunArgs, session: &mut Session) -> anyhow::Result<()> {
     };
     let options = RunOptions {
         device,
-        precision: session.precision()?,
+        load: session.load_options()?,
         jobs: args.jobs.unwrap_or_else(|| default_jobs(device)),
         evaluator: &evaluator,
     };
