@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use kinvert::{Device, LoadOptions, ModelFiles, ModelSource, MotionModel, Precision, load_model};
-use kinvert_hub::{Hub, ModelKind, ModelName};
+use kinvert_base::Progress;
+use kinvert_hub::{Error as HubError, Hub, ModelKind, ModelName};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -15,6 +16,9 @@ use crate::progress::TerminalProgress;
 
 /// Variable that says what is logged, instead of `-v`.
 const LOG_VARIABLE: &str = "KINVERT_LOG";
+
+/// How a model is looked for on the hub: whole, or its settings alone.
+type FindInHub = fn(&Hub, &str, ModelKind, &mut dyn Progress) -> Result<ModelFiles, HubError>;
 
 /// One run of the program.
 pub struct Session {
@@ -64,6 +68,15 @@ impl Session {
     /// The files of a model by the path of its folder or single file, or by its published name; they are fetched if
     /// they are not there.
     pub fn find(&self, chosen: &Path, kind: ModelKind) -> anyhow::Result<ModelFiles> {
+        self.find_by(chosen, kind, Hub::find)
+    }
+
+    fn find_by(
+        &self,
+        chosen: &Path,
+        kind: ModelKind,
+        find: FindInHub,
+    ) -> anyhow::Result<ModelFiles> {
         if chosen.is_file() {
             return Ok(ModelFiles::original(chosen));
         }
@@ -76,11 +89,9 @@ impl Session {
             return Ok(named.unwrap_or_else(|| ModelFiles::folder(chosen)));
         };
         let mut progress = TerminalProgress::new(self.global.quiet);
-        Hub::from_environment()?
-            .find(name, kind, &mut progress)
-            .with_context(|| {
-                format!("`{name}` is no folder here, and no published model that can be used")
-            })
+        find(&Hub::from_environment()?, name, kind, &mut progress).with_context(|| {
+            format!("`{name}` is no folder here, and no published model that can be used")
+        })
     }
 
     /// Refuses parts of a model where only whole models are taken.
@@ -110,16 +121,20 @@ impl Session {
 
     /// The model that the user chose.
     pub fn model(&self) -> anyhow::Result<Box<dyn MotionModel>> {
-        self.load(&self.model_source()?)
+        self.load(&self.chosen_source(Hub::find)?)
     }
 
-    /// The files of the model that the user chose.
-    pub fn model_source(&self) -> anyhow::Result<ModelSource> {
+    /// The configurations of the model that the user chose; weights are not fetched for them.
+    pub fn model_settings(&self) -> anyhow::Result<ModelSource> {
+        self.chosen_source(Hub::find_settings)
+    }
+
+    fn chosen_source(&self, find: FindInHub) -> anyhow::Result<ModelSource> {
         let files = match &self.global.model {
-            Some(chosen) => self.find(chosen, ModelKind::Pipeline)?,
+            Some(chosen) => self.find_by(chosen, ModelKind::Pipeline, find)?,
             None => kinvert_sprites::model::model_files(),
         };
-        self.source(files)
+        self.source_by(files, find)
     }
 
     /// How the user wants models to be loaded.
@@ -133,11 +148,14 @@ impl Session {
 
     /// A model with the parts that the user names in place of its own.
     pub fn source(&self, pipeline: ModelFiles) -> anyhow::Result<ModelSource> {
+        self.source_by(pipeline, Hub::find)
+    }
+
+    fn source_by(&self, pipeline: ModelFiles, find: FindInHub) -> anyhow::Result<ModelSource> {
         let parts = &self.global.parts;
         let find = |part: &Option<PathBuf>| {
-            let found = part
-                .as_deref()
-                .map(|part| self.find(part, ModelKind::Network));
+            let found = part.as_deref();
+            let found = found.map(|part| self.find_by(part, ModelKind::Network, find));
             found.transpose()
         };
         Ok(ModelSource {

@@ -1,5 +1,7 @@
 //! Finding a model, wherever it is.
 
+use std::path::PathBuf;
+
 use kinvert_base::Progress;
 use kinvert_nets::{ModelFiles, ModelKind, ModelName};
 
@@ -17,6 +19,31 @@ impl Hub {
         kind: ModelKind,
         progress: &mut dyn Progress,
     ) -> Result<ModelFiles, Error> {
+        self.locate(name, kind, |name| match self.cached(name) {
+            Some(snapshot) => Ok(snapshot),
+            None => Ok(self.pull(name, None, progress)?.path),
+        })
+    }
+
+    /// As [`find`](Self::find), but what is in none of the places is pulled without its weights.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn find_settings(
+        &self,
+        name: &str,
+        kind: ModelKind,
+        progress: &mut dyn Progress,
+    ) -> Result<ModelFiles, Error> {
+        self.locate(name, kind, |name| self.pull_settings(name, progress))
+    }
+
+    fn locate(
+        &self,
+        name: &str,
+        kind: ModelKind,
+        fetch: impl FnOnce(&ModelName) -> Result<PathBuf, Error>,
+    ) -> Result<ModelFiles, Error> {
         let local = match ModelFiles::find_in(None, name, kind) {
             Ok(files) => return Ok(files),
             Err(error) => error,
@@ -24,9 +51,6 @@ impl Hub {
         let Ok(name) = name.parse::<ModelName>() else {
             return Err(local.into());
         };
-        if let Some(snapshot) = self.cached(&name) {
-            return Ok(ModelFiles::folder(snapshot));
-        }
-        Ok(ModelFiles::folder(self.pull(&name, None, progress)?.path))
+        fetch(&name).map(ModelFiles::folder)
     }
 }

@@ -96,22 +96,10 @@ impl Hub {
         if self.options.offline {
             return self.pull_offline(name);
         }
-        let listing = Listing::fetch(&self.client, name, progress)?;
-        let needed = Needed::of(|path| listing.has(path), variant);
-        let needed = needed.map_err(|missing| Error::NotUsable {
-            name: name.repository().into(),
-            missing,
-        })?;
+        let (listing, needed) = self.listed(name, variant, progress)?;
         check_variant(&needed, variant, name, progress)?;
         let cache = ModelCache::new(&self.options.cache, name);
-        let mut pull = Pull {
-            hub: self,
-            name,
-            listing: &listing,
-            cache: &cache,
-            files: Vec::new(),
-            fetched: 0,
-        };
+        let mut pull = Pull::new(self, name, &listing, &cache);
         pull.settings(&needed.settings, progress)?;
         let snapshot = cache.snapshot(&listing.commit);
         let mut weights = Vec::new();
@@ -129,6 +117,48 @@ impl Hub {
             fetched_bytes: pull.fetched,
             commit: listing.commit,
         })
+    }
+
+    /// Fetches a model's configurations and tokenizer and leaves its weights where they are, and returns the folder: what
+    /// planning needs.
+    ///
+    /// # Errors
+    /// As [`pull`](Self::pull).
+    pub fn pull_settings(
+        &self,
+        name: &ModelName,
+        progress: &mut dyn Progress,
+    ) -> Result<PathBuf, Error> {
+        let there = name.snapshot(&self.options.cache);
+        let is_known = |folder: &PathBuf| needed::kind_of(&ModelFiles::folder(folder)).is_some();
+        if let Some(snapshot) = there.filter(is_known) {
+            return Ok(snapshot);
+        }
+        if self.options.offline {
+            let name = name.to_string();
+            return Err(Error::Offline { name });
+        }
+        let (listing, needed) = self.listed(name, None, progress)?;
+        let cache = ModelCache::new(&self.options.cache, name);
+        Pull::new(self, name, &listing, &cache).settings(&needed.settings, progress)?;
+        cache.point(name.revision(), &listing.commit)?;
+        Ok(cache.snapshot(&listing.commit))
+    }
+
+    /// What the hub has of a model, and which of it is needed.
+    fn listed(
+        &self,
+        name: &ModelName,
+        variant: Option<&str>,
+        progress: &mut dyn Progress,
+    ) -> Result<(Listing, Needed), Error> {
+        let listing = Listing::fetch(&self.client, name, progress)?;
+        let needed = Needed::of(|path| listing.has(path), variant);
+        let needed = needed.map_err(|missing| Error::NotUsable {
+            name: name.repository().into(),
+            missing,
+        })?;
+        Ok((listing, needed))
     }
 
     fn pull_offline(&self, name: &ModelName) -> Result<Pulled, Error> {
@@ -166,7 +196,18 @@ struct Pull<'a> {
     fetched: u64,
 }
 
-impl Pull<'_> {
+impl<'a> Pull<'a> {
+    fn new(hub: &'a Hub, name: &'a ModelName, listing: &'a Listing, cache: &'a ModelCache) -> Self {
+        Self {
+            hub,
+            name,
+            listing,
+            cache,
+            files: Vec::new(),
+            fetched: 0,
+        }
+    }
+
     /// Fetches small files.
     fn settings(&mut self, paths: &[String], progress: &mut dyn Progress) -> Result<(), Error> {
         let files = self.stated(paths, progress)?;

@@ -335,7 +335,7 @@ GPU's interface), memory {total_bytes, free_bytes} (null where it cannot be aske
 
 /// Say what learning a motion and generating a clip would take: memory and operations, and whether it fits.
 ///
-/// Nothing is computed and no weight is read: a model's configurations are enough.
+/// Nothing is computed and no weight is read or fetched: a model's configurations are enough.
 #[derive(Debug, Args)]
 #[command(after_help = PLAN_EXAMPLES)]
 pub struct PlanArgs {

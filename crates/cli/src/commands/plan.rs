@@ -28,7 +28,7 @@ struct Report {
 }
 
 pub fn run(args: PlanArgs, session: &Session) -> anyhow::Result<()> {
-    let source = session.model_source()?;
+    let source = session.model_settings()?;
     let options = session.load_options()?;
     let recommended = source.recommendations()?;
     let inversion = args.inversion.over(&recommended.inversion);

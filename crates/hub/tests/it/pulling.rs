@@ -30,6 +30,29 @@ fn a_pull_fetches_what_is_needed_and_nothing_twice() {
 }
 
 #[test]
+fn settings_come_without_weights_and_weights_later() {
+    let (hub, place) = (FakeHub::start(NAME, pipeline()), Place::new());
+    let folder = place
+        .hub(&hub)
+        .pull_settings(&name(), &mut Watcher::default());
+    let folder = folder.unwrap();
+    assert!(folder.join("unet/config.json").is_file() && !folder.join(UNET).exists());
+    assert!(hub.storage.requests().is_empty(), "weights were asked for");
+    assert_eq!(place.hub(&hub).cached(&name()), None, "it is not whole");
+
+    let asked = hub.api.requests().len();
+    let again = place
+        .hub(&hub)
+        .pull_settings(&name(), &mut Watcher::default());
+    assert_eq!(
+        (again.unwrap(), hub.api.requests().len()),
+        (folder.clone(), asked)
+    );
+    let pulled = place.pull(&hub).unwrap();
+    assert_eq!((&pulled.path, pulled.files), (&folder, NEEDED));
+}
+
+#[test]
 fn the_token_goes_to_the_hub_alone() {
     let (hub, place) = (FakeHub::start(NAME, pipeline()), Place::new());
     place.pull(&hub).unwrap();
