@@ -212,7 +212,10 @@ fn a_disk_that_is_full_stops_the_run_and_loses_nothing() {
     );
     let status = kinvert(["study", "status", text(&lab.path("out"))]).ended(0);
     // A small motion may still have been written beside the one that was too large.
-    assert!(!status.stdout.contains("cells: 6 of 6 done\n"), "{status:?}");
+    assert!(
+        !status.stdout.contains("cells: 6 of 6 done\n"),
+        "{status:?}"
+    );
     kinvert(lab.run("out")).ended(0);
     kinvert(lab.run("whole")).ended(0);
     assert_eq!(lab.table("out"), lab.table("whole"));
