@@ -5,10 +5,12 @@
 
 use std::cell::RefCell;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, f16};
 use burn_flex::Flex;
 use kinvert_nets::{Hooks, LinearAdapter, LinearLayer, ModelFiles, Precision, VideoUNet, Weights};
 use kinvert_testkit::{Recording, Tolerance, fixtures_dir};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 
 type B = Flex;
 
@@ -214,4 +216,56 @@ fn spatial_linear_layers_are_those_of_the_checkpoint_and_of_a_forward_pass() {
     );
     recording.expect("sample_t501", sample, PREDICTION);
     assert_eq!(roll.0.into_inner(), listed);
+}
+
+/// The small network with every other tensor stored in f16.
+fn with_mixed_formats(folder: &std::path::Path) {
+    let source = fixtures_dir().join("parity/unet3d");
+    std::fs::copy(source.join("config.json"), folder.join("config.json")).unwrap();
+    let name = "diffusion_pytorch_model.safetensors";
+    let bytes = std::fs::read(source.join(name)).unwrap();
+    let stored = SafeTensors::deserialize(&bytes).unwrap();
+    let halved: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = stored
+        .iter()
+        .enumerate()
+        .map(|(index, (name, view))| {
+            let (shape, data) = (view.shape().to_vec(), view.data());
+            if index % 2 == 0 {
+                return (name.to_string(), Dtype::F32, shape, data.to_vec());
+            }
+            let values = data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b));
+            let halves = values.flat_map(|value| f16::from_f32(value).to_le_bytes());
+            (name.to_string(), Dtype::F16, shape, halves.collect())
+        })
+        .collect();
+    let views = halved.iter().map(|(name, dtype, shape, data)| {
+        let view = TensorView::new(*dtype, shape.clone(), data).unwrap();
+        (name.as_str(), view)
+    });
+    safetensors::serialize_to_file(views, None, &folder.join(name)).unwrap();
+}
+
+#[test]
+fn a_file_may_hold_tensors_of_several_formats() {
+    let folder = tempfile::tempdir().unwrap();
+    with_mixed_formats(folder.path());
+    let files = ModelFiles::folder(folder.path());
+    let device = Default::default();
+    let recording = Recording::open("parity/unet3d/io.safetensors");
+    for precision in [Precision::F32, Precision::BF16] {
+        let (_, unet) = VideoUNet::<B>::load(&files, &device, precision).unwrap();
+        assert_eq!(unet.precision(), precision);
+        let sample = unet.forward(
+            recording.tensor("latents", &device),
+            &[501.0],
+            recording.tensor("text", &device),
+            Hooks::default(),
+        );
+        // f16 has 11 bits and bf16 8: errors of half a unit in the last place add up over some hundred layers.
+        let drift = match precision {
+            Precision::F32 => 5e-3,
+            _ => 5e-2,
+        };
+        recording.expect("sample_t501", sample, Tolerance::RelativeL2(drift));
+    }
 }
