@@ -478,8 +478,9 @@ impl Stored {
         shape: Vec<usize>,
         transposed: bool,
     ) -> TensorData {
-        match self.shape[..] {
-            [rows, columns] if transposed => {
+        match shape[..] {
+            // A matrix, or a 1×1 convolution that is one.
+            [columns, rows] if transposed => {
                 TensorData::new(transpose(&values, rows, columns), shape)
             }
             _ => TensorData::new(values, shape),
