@@ -94,7 +94,7 @@ impl<B: NetBackend> UNet3DCondition<B> {
         weights.fill_as(precision, config.init(device), &KEY_MAPS.concat())
     }
 
-    /// Names and shapes of the tensors that [`load`](Self::load) reads; no weight is drawn for it.
+    /// Names and shapes of the tensors that a checkpoint holds; no weight is drawn for it.
     pub fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
         expected_tensors(self, &KEY_MAPS.concat())
     }

@@ -113,7 +113,7 @@ impl<B: NetBackend> UNetMotion<B> {
         weights.fill_as(precision, config.init(device), &KEY_MAPS.concat())
     }
 
-    /// Names and shapes of the tensors that [`load`](Self::load) reads, 1×1 convolutions as the matrices that they are;
+    /// Names and shapes of the tensors that a checkpoint holds, 1×1 convolutions as the matrices that they are;
     /// no weight is drawn for it.
     pub fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
         expected_tensors(self, &KEY_MAPS.concat())
