@@ -219,14 +219,21 @@ impl ModelCost {
     /// What the model takes for a clip.
     ///
     /// # Errors
-    /// If the sites that are to be learned are not there, or the size is not one that the autoencoder can halve often
-    /// enough.
+    /// If a setting, the number of frames or the size is impossible, the sites that are to be learned are not there, or
+    /// the size is not one that the autoencoder can halve often enough.
     pub fn plan(
         &self,
         clip: ClipShape,
         inversion: &InversionSettings,
         generation: &GenerationSettings,
     ) -> Result<WorkPlan, Error> {
+        inversion.check()?;
+        let asked = GenerationSettings {
+            frames: Some(clip.frames),
+            size: Some(clip.size),
+            ..generation.clone()
+        };
+        asked.check()?;
         let sites = inversion.sites.select(&self.unet.sites())?;
         let latent_size = self.latent_size(clip.size)?;
         let bytes = |numbers: u64| numbers * self.precision.bytes() as u64;

@@ -91,7 +91,7 @@ fn text(report: &Report) -> String {
         true => learning.bytes_if_recomputed,
         false => learning.bytes_if_kept,
     };
-    let total = |flops: u64, steps: usize| operations(flops * steps as u64);
+    let total = |flops: u64, steps: usize| operations(flops.saturating_mul(steps as u64));
     let mut lines = vec![
         format!(
             "{}: {} frames of {} in {}",

@@ -171,9 +171,13 @@ fn sizes_that_cannot_be_encoded_are_refused() {
         frames: 16,
         size: [60, 64],
     };
-    let error = cost.plan(clip, &inversion(), &GenerationSettings::default());
-    assert_eq!(
-        error.unwrap_err().to_string(),
-        "`size` is 60x64, expected multiples of 8"
-    );
+    let refusal = |clip| {
+        let plan = cost.plan(clip, &inversion(), &GenerationSettings::default());
+        plan.unwrap_err().to_string()
+    };
+    assert_eq!(refusal(clip), "`size` is 60x64, expected multiples of 8");
+    let frames = usize::MAX;
+    assert!(refusal(ClipShape { frames, ..CLIP }).contains("expected between 1 and 4096"));
+    let size = [1 << 40, 64];
+    assert!(refusal(ClipShape { size, ..CLIP }).contains("sides between 1 and 8192"));
 }

@@ -15,7 +15,7 @@ use std::ops::{Add, AddAssign, Mul};
 
 pub use unet::{PassCost, PassSize, StageCost};
 
-/// Floating-point operations by kind of layer.
+/// Floating-point operations by kind of layer; as many as can be counted, if there are more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Flops {
     /// Products with weight matrices.
@@ -29,7 +29,8 @@ pub struct Flops {
 impl Flops {
     /// All of them.
     pub fn total(self) -> u64 {
-        self.linear + self.convolution + self.attention
+        let linear = self.linear.saturating_add(self.convolution);
+        linear.saturating_add(self.attention)
     }
 }
 
@@ -38,9 +39,9 @@ impl Add for Flops {
 
     fn add(self, other: Self) -> Self {
         Self {
-            linear: self.linear + other.linear,
-            convolution: self.convolution + other.convolution,
-            attention: self.attention + other.attention,
+            linear: self.linear.saturating_add(other.linear),
+            convolution: self.convolution.saturating_add(other.convolution),
+            attention: self.attention.saturating_add(other.attention),
         }
     }
 }
@@ -56,9 +57,9 @@ impl Mul<u64> for Flops {
 
     fn mul(self, times: u64) -> Self {
         Self {
-            linear: self.linear * times,
-            convolution: self.convolution * times,
-            attention: self.attention * times,
+            linear: self.linear.saturating_mul(times),
+            convolution: self.convolution.saturating_mul(times),
+            attention: self.attention.saturating_mul(times),
         }
     }
 }
@@ -125,7 +126,9 @@ fn convolution(from: u64, to: u64, kernel: u64, places: u64) -> Flops {
 /// `sequences` sequences of `queries` that attend to `keys`, `channels` of all heads together.
 fn attention(channels: u64, queries: u64, keys: u64, sequences: u64) -> Flops {
     Flops {
-        attention: 4 * channels * queries * keys * sequences,
+        attention: (4 * channels * queries)
+            .saturating_mul(keys)
+            .saturating_mul(sequences),
         ..Flops::default()
     }
 }

@@ -69,7 +69,7 @@ impl PassCost {
         let stages = self.from(first).iter();
         stages
             .map(|stage| Flops {
-                attention: stage.flops.attention * 5 / 2,
+                attention: (stage.flops.attention / 2).saturating_mul(5),
                 ..stage.flops
             })
             .sum()
