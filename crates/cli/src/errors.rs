@@ -110,8 +110,8 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         };
         let sprites = || {
             cause
-                .downcast_ref::<kinvert_sprites::Error>()
-                .and_then(kinvert_sprites::Error::hint)
+                .downcast_ref::<kinvert_world::Error>()
+                .and_then(kinvert_world::Error::hint)
         };
         let metrics = || {
             cause

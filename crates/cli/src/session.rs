@@ -132,7 +132,7 @@ impl Session {
     fn chosen_source(&self, find: FindInHub) -> anyhow::Result<ModelSource> {
         let files = match &self.global.model {
             Some(chosen) => self.find_by(chosen, ModelKind::Pipeline, find)?,
-            None => kinvert_sprites::model::model_files(),
+            None => kinvert_world::model::model_files(),
         };
         self.source_by(files, find)
     }

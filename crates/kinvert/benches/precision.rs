@@ -18,7 +18,7 @@ use kinvert::{
 };
 use kinvert_diffusion::NoiseSource;
 use kinvert_nets::Hooks;
-use kinvert_sprites::{Motion, Scene, model::model_files};
+use kinvert_world::{Motion, Scene, model::model_files};
 
 type B = Autodiff<Flex>;
 

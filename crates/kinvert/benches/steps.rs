@@ -8,7 +8,7 @@ use kinvert::inversion::{Learner, Reference};
 use kinvert::{InversionSettings, LoadOptions, Pipeline, Quiet};
 use kinvert_diffusion::NoiseSource;
 use kinvert_nets::Hooks;
-use kinvert_sprites::model::model_files;
+use kinvert_world::model::model_files;
 
 type B = Autodiff<Flex>;
 

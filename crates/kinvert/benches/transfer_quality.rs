@@ -23,7 +23,7 @@ use kinvert::{
     MotionModel, Quiet, load_model,
 };
 use kinvert_nets::clip::{CLIPModel, CLIPTokenizer, ImagePreprocessor};
-use kinvert_sprites::{Background, Colour, Look, Motion, Scene, Shape, model::model_files, track};
+use kinvert_world::{Background, Colour, Look, Motion, Scene, Shape, model::model_files, track};
 
 fn main() -> ExitCode {
     match run() {

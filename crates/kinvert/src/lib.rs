@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use kinvert::{Clip, Device, GenerationSettings, InversionSettings, LoadOptions, Quiet, load_model};
-//! use kinvert_sprites::{Motion, Scene, model::model_files};
+//! use kinvert_world::{Motion, Scene, model::model_files};
 //!
 //! let model = load_model(&model_files().into(), &LoadOptions::default(), Device::Cpu)?;
 //! let reference = Clip::new(Scene::random_with_motion(Motion::Arc, 1).render(), model.fps())?;

@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn the_built_in_model_says_what_it_is() {
-        let summary = ModelSummary::read(&kinvert_sprites::model::model_files().into()).unwrap();
+        let summary = ModelSummary::read(&kinvert_world::model::model_files().into()).unwrap();
         assert_eq!((summary.id.name.as_str(), summary.frames), ("sprites", 16));
         assert_eq!((summary.size, summary.fps), (Some([64, 64]), 8.0));
         assert_eq!(summary.id.sha256.len(), 64);

@@ -26,7 +26,7 @@ use kinvert::{
     Clip, Device, DeviceKind, GenerationSettings, InversionSettings, LoadOptions, MotionModel,
     Precision, Quiet, load_model,
 };
-use kinvert_sprites::{Motion, Scene, model::model_files};
+use kinvert_world::{Motion, Scene, model::model_files};
 
 const CAPTION: &str = "a red circle on a gray background";
 const PROMPT: &str = "a yellow star on a striped background";

@@ -18,8 +18,8 @@ use kinvert_nets::cost::PassSize;
 use kinvert_nets::video_unet::Stage;
 use kinvert_nets::weights::in_precision;
 use kinvert_nets::{Hooks, VideoUNet, VideoUNetConfig};
-use kinvert_sprites::model::model_files;
 use kinvert_testkit::memory::{Counting, peak_of};
+use kinvert_world::model::model_files;
 
 type B = Autodiff<Flex>;
 

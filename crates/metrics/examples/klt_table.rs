@@ -9,7 +9,7 @@
 mod sprite_truth;
 
 use kinvert_metrics::klt::Klt;
-use kinvert_sprites::{Background, Motion};
+use kinvert_world::{Background, Motion};
 use sprite_truth::{Score, Scores, scene, score};
 
 const SEEDS: u64 = 8;

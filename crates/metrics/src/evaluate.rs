@@ -64,7 +64,7 @@ impl Evaluator {
     /// An evaluator with the CLIP that comes with the program, and no cache.
     pub fn new(tracker: Box<dyn Tracker>, device: Device) -> Self {
         Self {
-            clip_files: kinvert_sprites::model::model_files().part("clip"),
+            clip_files: kinvert_world::model::model_files().part("clip"),
             clip_name: BUILT_IN_CLIP.into(),
             device,
             clip: OnceCell::new(),

@@ -257,7 +257,7 @@ impl Error {
 
 /// The motions of the sprite world, in a sentence.
 fn motions() -> String {
-    let names: Vec<String> = kinvert_sprites::Motion::ALL
+    let names: Vec<String> = kinvert_world::Motion::ALL
         .iter()
         .map(ToString::to_string)
         .collect();

@@ -31,7 +31,7 @@ impl Models {
     pub(crate) fn get(&mut self, name: &str) -> Result<&dyn MotionModel, Error> {
         if !self.loaded.contains_key(name) {
             let files = match name {
-                BUILT_IN_MODEL => kinvert_sprites::model::model_files(),
+                BUILT_IN_MODEL => kinvert_world::model::model_files(),
                 // What is neither is told as a folder that lacks files.
                 name if name.parse::<ModelName>().is_err() => ModelFiles::at(name),
                 name => {

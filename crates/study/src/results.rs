@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use kinvert::ModelId;
 use kinvert_metrics::Record;
-use kinvert_sprites::Point;
+use kinvert_world::Point;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use kinvert::{ClipOptions, MotionModel, pixels, prepare_clip};
 use kinvert_base::Progress;
-use kinvert_sprites::{FPS, Motion, Scene};
 use kinvert_video::Clip;
+use kinvert_world::{FPS, Motion, Scene};
 
 use crate::error::Error;
 

@@ -16,8 +16,8 @@ use kinvert::{
     InitialNoise, Integration, InversionSettings, MotionKind, Objective, Precision, SamplerKind,
     SiteSelection, TimestepRange,
 };
-use kinvert_sprites::{Background, Colour, Motion as SpriteMotion, Shape};
 use kinvert_video::Fit;
+use kinvert_world::{Background, Colour, Motion as SpriteMotion, Shape};
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as NameError, StrDeserializer};
 

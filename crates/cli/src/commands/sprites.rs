@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use kinvert::transfer::write_clip;
 use kinvert::{Clip, Destination};
-use kinvert_sprites::{FPS, Look, SIZE, Scene};
+use kinvert_world::{FPS, Look, SIZE, Scene};
 use serde::Serialize;
 
 use crate::args::{RenderArgs, SpritesArgs, SpritesCommand};

@@ -1,7 +1,7 @@
 //! `kinvert sprites render`.
 
-use kinvert_sprites::track;
 use kinvert_video::{ReadOptions, probe, read_clip};
+use kinvert_world::track;
 
 use crate::support::*;
 

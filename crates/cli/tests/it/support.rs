@@ -141,7 +141,7 @@ pub fn motion() -> &'static str {
 
 /// A copy of the built-in model's folder.
 pub fn model_copy(folder: &Path) -> PathBuf {
-    let source = repository().join("crates/sprites/assets/model");
+    let source = repository().join("crates/world/assets/model");
     let copy = folder.join("model");
     for part in ["", "unet", "vae", "text_encoder", "tokenizer", "scheduler"] {
         std::fs::create_dir_all(copy.join(part)).unwrap();

@@ -226,7 +226,7 @@ fn frames_are_chosen_resized_and_recorded() {
 #[test]
 fn the_library_generates_what_the_program_does() {
     let folder = temp();
-    let files = kinvert_sprites::model::model_files();
+    let files = kinvert_world::model::model_files();
     let model: Box<dyn MotionModel> = kinvert::load_model(
         &files.into(),
         &kinvert::LoadOptions::default(),

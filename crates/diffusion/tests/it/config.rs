@@ -14,7 +14,7 @@ fn every_recorded_configuration_loads_and_gives_a_schedule() {
         .filter(|path| path.exists())
         .collect();
     assert_eq!(files.len(), 9, "{files:?}");
-    let sprites = "../../crates/sprites/assets/model/scheduler/scheduler_config.json";
+    let sprites = "../../crates/world/assets/model/scheduler/scheduler_config.json";
     files.push(fixtures_dir().join(sprites));
     for path in files {
         let bytes = std::fs::read(&path).unwrap();

@@ -306,7 +306,7 @@ fn parts_that_do_not_belong_together_are_refused() {
     assert!(error.contains("vae/config.json"), "{error}");
     let adapter_of_other_model = ModelSource {
         motion_adapter: Some(adapter_files()),
-        ..kinvert_sprites::model::model_files().into()
+        ..kinvert_world::model::model_files().into()
     };
     let error = told(&refusal(&adapter_of_other_model));
     assert!(error.contains("takes a motion adapter"), "{error}");

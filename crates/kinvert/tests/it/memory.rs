@@ -6,8 +6,8 @@ use kinvert::{
     Device, Error, GenerationSettings, InversionSettings, LoadOptions, ModelFiles, ModelSource,
     Pipeline, Precision, Quiet,
 };
-use kinvert_sprites::model::model_files;
 use kinvert_testkit::fixtures_dir;
+use kinvert_world::model::model_files;
 
 use crate::support::{B, bounce};
 

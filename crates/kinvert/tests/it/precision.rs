@@ -6,8 +6,8 @@ use kinvert::inversion::{Learner, Reference};
 use kinvert::{InversionSettings, LoadOptions, Pipeline, Precision, Quiet};
 use kinvert_diffusion::NoiseSource;
 use kinvert_nets::Hooks;
-use kinvert_sprites::model::model_files;
 use kinvert_testkit::{Tolerance, assert_close, values};
+use kinvert_world::model::model_files;
 
 use crate::support::{B, Inner, bounce};
 

@@ -156,7 +156,7 @@ impl KltSettings {
 /// use kinvert_base::Quiet;
 /// use kinvert_metrics::klt::Klt;
 /// use kinvert_metrics::{Tracker, tracks::grid};
-/// use kinvert_sprites::{Motion, Scene};
+/// use kinvert_world::{Motion, Scene};
 /// use kinvert_video::Clip;
 ///
 /// let clip = Clip::new(Scene::random_with_motion(Motion::Bounce, 7).render(), 8.0)?;

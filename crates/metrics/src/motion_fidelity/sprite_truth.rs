@@ -4,11 +4,11 @@
 //! gives two numbers on an absolute scale: the correlation of the two paths, and their distance in pixels. They
 //! mean nothing for other clips, so both clips are first held against what the world looks like.
 
-use kinvert_sprites::track::{
+use kinvert_video::{Clip, Fit};
+use kinvert_world::track::{
     Palette, centroid_path, end_point_error_px, path_correlation, recognise,
 };
-use kinvert_sprites::{Point, SIZE};
-use kinvert_video::{Clip, Fit};
+use kinvert_world::{Point, SIZE};
 
 use super::pair::{between, moments};
 use crate::record::ModelStamp;
@@ -270,7 +270,7 @@ fn resampled(path: &[Option<Point>], frames: usize) -> Vec<Option<Point>> {
 mod tests {
     use super::*;
     use image::{Rgb, RgbImage};
-    use kinvert_sprites::Scene;
+    use kinvert_world::Scene;
 
     fn clip(frames: Vec<RgbImage>) -> Clip {
         Clip::new(frames, 8.0).unwrap()

@@ -1,7 +1,7 @@
 //! The tracker `klt` on sprite clips, whose true paths are known. The whole table is in the crate's README.
 
 use kinvert_metrics::klt::Klt;
-use kinvert_sprites::{Background, Motion};
+use kinvert_world::{Background, Motion};
 
 use crate::sprite_truth::{Score, Scores, scene, score};
 

@@ -8,9 +8,9 @@ use kinvert_metrics::motion_fidelity::{
 use kinvert_metrics::record::ModelStamp;
 use kinvert_metrics::tracks::Place;
 use kinvert_metrics::{Record, Tracks};
-use kinvert_sprites::{Look, Motion, Scene};
 use kinvert_testkit::{Recording, Tolerance, assert_close};
 use kinvert_video::{Clip, Size};
+use kinvert_world::{Look, Motion, Scene};
 use proptest::prelude::*;
 
 const SIZE: Size = Size {
@@ -531,8 +531,8 @@ fn sprites_with_the_same_motion_score_high_and_with_another_low() {
 }
 
 /// The path of a scene, mirrored so that it goes the other way sideways.
-fn reversed(scene: &Scene) -> kinvert_sprites::Path {
-    use kinvert_sprites::Path;
+fn reversed(scene: &Scene) -> kinvert_world::Path {
+    use kinvert_world::Path;
     let turned = |[x, y]: [f64; 2]| [-x, -y];
     match scene.path {
         Path::Line { from, to } => Path::Line { from: to, to: from },

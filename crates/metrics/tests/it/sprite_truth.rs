@@ -3,8 +3,8 @@
 use kinvert_base::Quiet;
 use kinvert_metrics::Tracker;
 use kinvert_metrics::tracks::Place;
-use kinvert_sprites::{Background, FPS, FRAMES, Motion, SIZE, Scene};
 use kinvert_video::Clip;
+use kinvert_world::{Background, FPS, FRAMES, Motion, SIZE, Scene};
 
 /// What one kind of points came to.
 #[derive(Clone, Debug, Default)]

@@ -9,11 +9,11 @@ use kinvert_base::{Progress, Quiet};
 use kinvert_metrics::Record;
 use kinvert_metrics::evaluate::Evaluator;
 use kinvert_metrics::klt::Klt;
-use kinvert_sprites::{Motion, Scene};
 use kinvert_study::results::{CellId, MotionState, Outcome, Results};
 use kinvert_study::runner::{RunOptions, RunSummary, run};
 use kinvert_study::store::Again;
 use kinvert_study::{Error, Study, StudyFolder};
+use kinvert_world::{Motion, Scene};
 
 /// A study of very little: clips of two frames, one step of everything.
 const TINY: &str = r#"

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use kinvert::{Clip, ModelId};
 use kinvert_metrics::Record;
-use kinvert_sprites::{FPS, Motion, Scene};
 use kinvert_study::results::{
     Cell, CellId, Difference, LearnedMotion, Measured, MotionState, Outcome, Reference, Results,
     RunStamp, RunVariant, SpritePaths,
 };
 use kinvert_study::study::BASELINE;
 use kinvert_study::{Form, Plan, Study, resolve};
+use kinvert_world::{FPS, Motion, Scene};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

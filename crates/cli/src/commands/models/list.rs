@@ -34,7 +34,7 @@ pub fn run(args: &ListArgs, session: &Session) -> anyhow::Result<()> {
     if let Some(parent) = models_folder() {
         folders.extend(model_folders(&parent)?);
     }
-    let mut entries = vec![entry(None, &kinvert_sprites::model::model_files())];
+    let mut entries = vec![entry(None, &kinvert_world::model::model_files())];
     entries.extend(
         folders
             .iter()

@@ -1,6 +1,6 @@
 //! Where the sprite went: the way in the reference, dashed, and the way in a result, solid.
 
-use kinvert_sprites::Point;
+use kinvert_world::Point;
 
 use super::{Canvas, Ink, Look, Stroke};
 

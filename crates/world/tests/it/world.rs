@@ -1,6 +1,6 @@
 //! Laws of scenes and captions.
 
-use kinvert_sprites::{Background, Colour, Look, MAX_POSITION, Path, SIZE, Scene, Shape};
+use kinvert_world::{Background, Colour, Look, MAX_POSITION, Path, SIZE, Scene, Shape};
 use proptest::prelude::*;
 use proptest::sample::select;
 

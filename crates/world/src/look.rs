@@ -269,11 +269,11 @@ impl Look {
     /// of space matters.
     ///
     /// ```
-    /// use kinvert_sprites::Look;
+    /// use kinvert_world::Look;
     ///
     /// let look = Look::parse("a orange star on a navy background")?;
     /// assert_eq!(look.caption(), "an orange star on a navy background");
-    /// # Ok::<(), kinvert_sprites::Error>(())
+    /// # Ok::<(), kinvert_world::Error>(())
     /// ```
     ///
     /// # Errors

@@ -266,7 +266,7 @@ fn find_sprites(palette: &Palette, frames: &[RgbImage]) -> Vec<(Foreground, Opti
 ///   all, are left, the result is 0: what cannot be found does not follow.
 ///
 /// ```
-/// use kinvert_sprites::track::path_correlation;
+/// use kinvert_world::track::path_correlation;
 ///
 /// let reference: Vec<[f64; 2]> = (0..16).map(|f| [10.0 + 2.0 * f as f64, 32.0]).collect();
 /// let mirrored: Vec<[f64; 2]> = reference.iter().map(|[x, y]| [64.0 - x, *y]).collect();

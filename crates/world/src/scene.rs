@@ -29,7 +29,7 @@ pub const MAX_SIZE: u32 = 1024;
 /// One clip of the sprite world: what it shows and how that moves.
 ///
 /// ```
-/// use kinvert_sprites::{Motion, Scene};
+/// use kinvert_world::{Motion, Scene};
 ///
 /// let scene = Scene::random_with_motion(Motion::Bounce, 7);
 /// let frames = scene.render();

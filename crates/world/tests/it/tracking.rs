@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use image::RgbImage;
-use kinvert_sprites::track::{centroid_path, end_point_error_px, path_correlation, recognise};
-use kinvert_sprites::{Background, Colour, Look, Motion, Scene, Shape};
+use kinvert_world::track::{centroid_path, end_point_error_px, path_correlation, recognise};
+use kinvert_world::{Background, Colour, Look, Motion, Scene, Shape};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -4,9 +4,9 @@
 //! y = 0.5 − 0.95 |sin 2πt|, and the size is 9.5 pixels. The recording was computed in f32.
 
 use image::RgbImage;
-use kinvert_sprites::track::{centroid_path, end_point_error_px, path_correlation, recognise};
-use kinvert_sprites::{Look, Path, SIZE, Scene};
 use kinvert_testkit::{Recording, Tolerance, assert_close};
+use kinvert_world::track::{centroid_path, end_point_error_px, path_correlation, recognise};
+use kinvert_world::{Look, Path, SIZE, Scene};
 
 fn recording() -> Recording {
     Recording::open("sprites/golden/networks.safetensors")

@@ -1,10 +1,10 @@
 //! Writes a picture of the whole world: every shape in every colour over every background, and below them the
 //! frames of one clip per motion.
 //!
-//! `cargo run --release -p kinvert-sprites --example contact_sheet -- sheet.png`
+//! `cargo run --release -p kinvert-world --example contact_sheet -- sheet.png`
 
 use image::{ImageResult, RgbImage, imageops};
-use kinvert_sprites::{Colour, Look, Motion, Path, SIZE, Scene};
+use kinvert_world::{Colour, Look, Motion, Path, SIZE, Scene};
 
 fn main() -> ImageResult<()> {
     let path = std::env::args().nth(1).unwrap_or("sheet.png".to_owned());

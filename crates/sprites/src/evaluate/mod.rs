@@ -1,0 +1,1 @@
+//! How good a model of the sprite world is, in one table.

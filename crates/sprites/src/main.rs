@@ -1,0 +1,3 @@
+//! `kinvert-sprites`: trains the built-in model and measures it.
+
+fn main() {}
