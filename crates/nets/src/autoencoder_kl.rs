@@ -43,7 +43,7 @@ use crate::weights::{KeyMap, OpenWeights, Weights};
 const NORM_EPS: f64 = 1e-6;
 
 /// Fields whose names in the checkpoint cannot be Rust's.
-const KEY_MAP: KeyMap = &[(".to_out.", ".to_out.0.")];
+pub(crate) const KEY_MAP: KeyMap = &[(".to_out.", ".to_out.0.")];
 
 /// How checkpoints of 2022 name the layers of the attention, and how later ones do.
 const OLD_KEYS: [(&str, &str); 4] = [

@@ -594,7 +594,7 @@ fn in_rows<T: Copy>(values: &[T], shape: &[usize], strides: &[usize]) -> Vec<T> 
 }
 
 /// `[rows, columns]` to `[columns, rows]`, row-major.
-fn transpose<T: Copy + Default>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
+pub(crate) fn transpose<T: Copy + Default>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
     /// Sides of a tile that is read and written at once, so that every line of the cache is used whole.
     const TILE: usize = 32;
 

@@ -127,6 +127,11 @@ impl Scene {
         self.render_frames(FRAMES, SIZE)
     }
 
+    /// One of the 16 frames of [`render`](Self::render).
+    pub fn render_frame_of(&self, frame: usize) -> RgbImage {
+        self.render_frame(time_of(frame, FRAMES), SIZE)
+    }
+
     /// The same two seconds in `frames` frames of `size` pixels a side.
     ///
     /// # Errors
@@ -135,6 +140,19 @@ impl Scene {
         check_range("frames", frames, MAX_FRAMES)?;
         check_range("pixels a side", size as usize, MAX_SIZE as usize)?;
         Ok(self.render_frames(frames, size))
+    }
+
+    /// The share of every pixel that the sprite covers in one of the 16 frames, row by row.
+    pub fn coverage(&self, frame: usize) -> Vec<f64> {
+        let radius = self.radius_at(time_of(frame, FRAMES));
+        let [centre_x, centre_y] = self.centre_px(frame);
+        let middles = || (0..SIZE).map(|index| f64::from(index) + 0.5);
+        let shape = self.look.shape;
+        middles()
+            .flat_map(|y| {
+                middles().map(move |x| shape.coverage(x - centre_x, y - centre_y, radius))
+            })
+            .collect()
     }
 
     fn render_frames(&self, frames: usize, size: u32) -> Vec<RgbImage> {
@@ -223,6 +241,23 @@ mod tests {
         let share = speeds.len() as f64 / patterned.len() as f64;
         assert!((share - 0.5).abs() < 0.05, "{share} pan");
         assert!(speeds.iter().all(|speed| (0.599..2.001).contains(speed)));
+    }
+
+    #[test]
+    fn what_the_sprite_covers_is_what_differs_from_the_background() {
+        let scene = Scene::random(11);
+        for frame in [0, 7, 15] {
+            let background = scene.look.background.rgb_at(0.0, 0.0);
+            let coverage = scene.coverage(frame);
+            let area: f64 = coverage.iter().sum();
+            let expected = scene.look.shape.area(scene.radius_at(frame as f64 / 15.0));
+            assert!((area / expected - 1.0).abs() < 0.1, "{area} of {expected}");
+            let picture = &scene.render()[frame];
+            for (pixel, coverage) in picture.pixels().zip(&coverage) {
+                let colour = scene.look.colour.rgb().map(|c| (c * 255.0).round() as u8);
+                assert!(*coverage < 1.0 || pixel.0 == colour, "{background:?}");
+            }
+        }
     }
 
     #[test]

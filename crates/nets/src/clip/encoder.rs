@@ -8,14 +8,15 @@
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use burn::tensor::activation::{gelu, sigmoid};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 
 use super::Section;
 use crate::Error;
 use crate::kernels::NetBackend;
-use crate::kernels::elementwise::{add, cast};
+use crate::kernels::attention::attention_tokens;
+use crate::kernels::elementwise::{add, cast, gelu};
 use crate::layers::apply::{cast_like, layer_norm_with, linear};
 
 /// The non-linearity of the feed-forward layers, `hidden_act` in `config.json`.
@@ -169,10 +170,14 @@ struct CLIPAttention<B: Backend> {
 impl<B: NetBackend> CLIPAttention<B> {
     fn forward(&self, hidden_states: Tensor<B, 3>, is_causal: bool) -> Tensor<B, 3> {
         let [batch, tokens, channels] = hidden_states.dims();
-        // The reference scales the queries, not the scores.
-        let scale = ((channels / self.num_heads) as f64).powf(-0.5);
         let [query, key, value] = [&self.q_proj, &self.k_proj, &self.v_proj]
             .map(|layer| cast(linear(layer, hidden_states.clone()), FloatDType::F32));
+        if !is_causal {
+            let attended = attention_tokens(query, key, value, self.num_heads);
+            return linear(&self.out_proj, cast_like(attended, &hidden_states));
+        }
+        // The reference scales the queries, not the scores.
+        let scale = ((channels / self.num_heads) as f64).powf(-0.5);
         let options = AttentionModuleOptions {
             scale: Some(1.0),
             softcap: None,

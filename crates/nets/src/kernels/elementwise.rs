@@ -49,6 +49,11 @@ pub fn silu<B: ElementwiseKernels, const D: usize>(x: Tensor<B, D>) -> Tensor<B,
     from_primitive(B::silu(into_primitive(x)))
 }
 
+/// `x * Φ(x)`.
+pub fn gelu<B: ElementwiseKernels, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    from_primitive(<B as ElementwiseKernels>::gelu(into_primitive(x)))
+}
+
 /// `[.., 2 * channels]` to `[.., channels]`: the first half times GELU of the second.
 ///
 /// # Panics
@@ -148,6 +153,16 @@ pub trait ElementwiseKernels: Backend {
     /// Gradient of [`silu`] by its input.
     fn silu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
         plain::silu_backward::<Self>(x, grad)
+    }
+
+    /// See [`gelu`].
+    fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::gelu_of::<Self>(x)
+    }
+
+    /// Gradient of [`gelu`] by its input.
+    fn gelu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::gelu_backward::<Self>(x, grad)
     }
 
     /// See [`geglu`].
@@ -257,63 +272,15 @@ impl<B: ElementwiseKernels, C: CheckpointStrategy> ElementwiseKernels for Autodi
     }
 
     fn silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct Silu;
+        tracked_activation::<B, C, Silu>(x)
+    }
 
-        impl<B: ElementwiseKernels> Backward<B, 1> for Silu {
-            type State = FloatTensor<B>;
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                grads: &mut Gradients,
-                _checkpointer: &mut Checkpointer,
-            ) {
-                let grad = grads.consume::<B>(&ops.node);
-                if let [Some(x)] = ops.parents {
-                    grads.register::<B>(x.id, B::silu_backward(ops.state, grad));
-                }
-            }
-        }
-
-        match Silu
-            .prepare::<C>([x.node.clone()])
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prep) => prep.finish(x.primitive.clone(), B::silu(x.primitive)),
-            OpsKind::UnTracked(prep) => prep.finish(B::silu(x.primitive)),
-        }
+    fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        tracked_activation::<B, C, Gelu>(x)
     }
 
     fn geglu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct Geglu;
-
-        impl<B: ElementwiseKernels> Backward<B, 1> for Geglu {
-            type State = FloatTensor<B>;
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                grads: &mut Gradients,
-                _checkpointer: &mut Checkpointer,
-            ) {
-                let grad = grads.consume::<B>(&ops.node);
-                if let [Some(x)] = ops.parents {
-                    grads.register::<B>(x.id, B::geglu_backward(ops.state, grad));
-                }
-            }
-        }
-
-        match Geglu
-            .prepare::<C>([x.node.clone()])
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prep) => prep.finish(x.primitive.clone(), B::geglu(x.primitive)),
-            OpsKind::UnTracked(prep) => prep.finish(B::geglu(x.primitive)),
-        }
+        tracked_activation::<B, C, Geglu>(x)
     }
 
     fn group_norm(
@@ -325,6 +292,75 @@ impl<B: ElementwiseKernels, C: CheckpointStrategy> ElementwiseKernels for Autodi
 
     fn layer_norm(arguments: NormArguments<FloatTensor<Self>>, epsilon: f64) -> FloatTensor<Self> {
         tracked_norm::<B, C, _>(arguments, LayerNormOptions { epsilon })
+    }
+}
+
+/// What differs between the activations where gradients are recorded.
+trait Activation: Send + std::fmt::Debug + Default + 'static {
+    fn forward<B: ElementwiseKernels>(x: FloatTensor<B>) -> FloatTensor<B>;
+
+    fn backward<B: ElementwiseKernels>(x: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTensor<B>;
+}
+
+macro_rules! activations {
+    ($($name:ident: $forward:ident, $backward:ident;)*) => {
+        $(
+            #[derive(Debug, Default)]
+            struct $name;
+
+            impl Activation for $name {
+                fn forward<B: ElementwiseKernels>(x: FloatTensor<B>) -> FloatTensor<B> {
+                    <B as ElementwiseKernels>::$forward(x)
+                }
+
+                fn backward<B: ElementwiseKernels>(
+                    x: FloatTensor<B>,
+                    grad: FloatTensor<B>,
+                ) -> FloatTensor<B> {
+                    <B as ElementwiseKernels>::$backward(x, grad)
+                }
+            }
+        )*
+    };
+}
+
+activations! {
+    Silu: silu, silu_backward;
+    Gelu: gelu, gelu_backward;
+    Geglu: geglu, geglu_backward;
+}
+
+/// An activation of a tracked tensor: one step of the graph.
+fn tracked_activation<B: ElementwiseKernels, C: CheckpointStrategy, A: Activation>(
+    x: FloatTensor<Autodiff<B, C>>,
+) -> FloatTensor<Autodiff<B, C>> {
+    #[derive(Debug)]
+    struct ActivationStep<A>(A);
+
+    impl<B: ElementwiseKernels, A: Activation> Backward<B, 1> for ActivationStep<A> {
+        type State = FloatTensor<B>;
+
+        fn backward(
+            self,
+            ops: Ops<Self::State, 1>,
+            grads: &mut Gradients,
+            _checkpointer: &mut Checkpointer,
+        ) {
+            let grad = grads.consume::<B>(&ops.node);
+            if let [Some(x)] = ops.parents {
+                grads.register::<B>(x.id, A::backward::<B>(ops.state, grad));
+            }
+        }
+    }
+
+    let step = ActivationStep(A::default());
+    match step
+        .prepare::<C>([x.node.clone()])
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(prep) => prep.finish(x.primitive.clone(), A::forward::<B>(x.primitive)),
+        OpsKind::UnTracked(prep) => prep.finish(A::forward::<B>(x.primitive)),
     }
 }
 
@@ -485,6 +521,19 @@ pub(super) mod plain {
     fn silu_slope<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
         let s = sigmoid(x.clone());
         s.clone() + x * s.clone() * (-s + 1.0)
+    }
+
+    pub fn gelu_of<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+        let (shape, dtype) = (x.shape(), x.dtype());
+        let x = widened(view::<B, 1>(x, [shape.num_elements()]));
+        unview(gelu(x).cast(dtype), shape)
+    }
+
+    pub fn gelu_backward<B: Backend>(x: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTensor<B> {
+        let (shape, dtype) = (x.shape(), x.dtype());
+        let [x, grad] = [x, grad].map(|x| widened(view::<B, 1>(x, [shape.num_elements()])));
+        let found = B::gelu_backward(into_primitive(x), into_primitive(grad));
+        unview(from_primitive::<B, 1>(found).cast(dtype), shape)
     }
 
     pub fn geglu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {

@@ -36,17 +36,11 @@ impl ElementwiseKernels for Flex {
             return plain::silu::<Self>(x);
         }
         in_f32([x], |[x]| {
-            rewrite_rows(
+            activated(
                 x,
-                1,
                 #[inline(always)]
-                |_, values| {
-                    for x in values {
-                        *x *= sigmoid(*x);
-                    }
-                },
+                |x| x * sigmoid(x),
             )
-            .0
         })
     }
 
@@ -54,21 +48,27 @@ impl ElementwiseKernels for Flex {
         if !are_f32_or_half([&x, &grad]) {
             return plain::silu_backward::<Self>(x, grad);
         }
-        in_f32([x, grad], |[x, grad]| {
-            let x = contiguous(x);
-            let x = x.storage::<f32>();
-            rewrite_rows(
-                grad,
-                1,
+        in_f32([x, grad], |[x, grad]| times_slope(x, grad, silu_slope))
+    }
+
+    fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        if !are_f32_or_half([&x]) {
+            return plain::gelu_of::<Self>(x);
+        }
+        in_f32([x], |[x]| {
+            activated(
+                x,
                 #[inline(always)]
-                |first, grads| {
-                    for (grad, &x) in grads.iter_mut().zip(&x[first..]) {
-                        *grad *= silu_slope(x);
-                    }
-                },
+                |x| x * normal_distribution(x).0,
             )
-            .0
         })
+    }
+
+    fn gelu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        if !are_f32_or_half([&x, &grad]) {
+            return plain::gelu_backward::<Self>(x, grad);
+        }
+        in_f32([x, grad], |[x, grad]| times_slope(x, grad, gelu_slope))
     }
 
     fn geglu(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -135,6 +135,40 @@ impl ElementwiseKernels for Flex {
     }
 }
 
+/// A function of every value.
+#[inline(always)]
+fn activated(x: FlexTensor, function: impl Fn(f32) -> f32 + Sync) -> FlexTensor {
+    rewrite_rows(
+        x,
+        1,
+        #[inline(always)]
+        |_, values| {
+            for x in values {
+                *x = function(*x);
+            }
+        },
+    )
+    .0
+}
+
+/// Every gradient times the slope of a function there.
+#[inline(always)]
+fn times_slope(x: FlexTensor, grad: FlexTensor, slope: impl Fn(f32) -> f32 + Sync) -> FlexTensor {
+    let x = contiguous(x);
+    let x = x.storage::<f32>();
+    rewrite_rows(
+        grad,
+        1,
+        #[inline(always)]
+        |first, grads| {
+            for (grad, &x) in grads.iter_mut().zip(&x[first..]) {
+                *grad *= slope(x);
+            }
+        },
+    )
+    .0
+}
+
 /// [`ElementwiseKernels::geglu`] of f32.
 fn geglu(x: FlexTensor) -> FlexTensor {
     let mut shape = x.shape();
@@ -198,9 +232,8 @@ fn geglu_backward_in_place(values: &mut [f32], gates: &mut [f32], grads: &[f32])
         gate[..count].copy_from_slice(gates);
         grad[..count].copy_from_slice(grads);
         for i in 0..LANES {
-            let (cdf, bell) = normal_distribution(gate[i]);
-            let slope = cdf + gate[i] * bell * FRAC_1_SQRT_TAU;
-            let gelu = gate[i] * cdf;
+            let slope = gelu_slope(gate[i]);
+            let gelu = gate[i] * normal_distribution(gate[i]).0;
             gate[i] = grad[i] * value[i] * slope;
             value[i] = grad[i] * gelu;
         }
@@ -217,6 +250,13 @@ const FRAC_1_SQRT_TAU: f32 = 0.398_942_3;
 fn silu_slope(x: f32) -> f32 {
     let s = sigmoid(x);
     s + x * s * (1.0 - s)
+}
+
+/// The derivative of GELU.
+#[inline(always)]
+fn gelu_slope(x: f32) -> f32 {
+    let (cdf, bell) = normal_distribution(x);
+    cdf + x * bell * FRAC_1_SQRT_TAU
 }
 
 /// How a norm cuts its input into rows that are normalised one by one.
@@ -595,7 +635,7 @@ mod tests {
 
     use super::*;
     use crate::kernels::elementwise::{
-        from_primitive, geglu, group_norm, into_primitive, layer_norm, norm_arguments, silu,
+        from_primitive, geglu, gelu, group_norm, into_primitive, layer_norm, norm_arguments, silu,
     };
 
     type Tracked = Autodiff<Flex>;
@@ -762,6 +802,7 @@ mod tests {
         ) {
             let x = noise([rows, 3, 2 * channels], seed, 0.0, spread);
             check_unary(silu, plain::silu::<Tracked>, &x, DRIFT);
+            check_unary(gelu, plain::gelu_of::<Tracked>, &x, DRIFT);
             check_unary(geglu, plain::geglu::<Tracked>, &x, DRIFT);
         }
     }
