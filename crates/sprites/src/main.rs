@@ -22,6 +22,8 @@ struct Arguments {
     #[arg(long)]
     keep: Vec<String>,
     #[arg(long)]
+    alias: Vec<Alias>,
+    #[arg(long)]
     seed: Option<u64>,
     #[arg(long)]
     restart: bool,
@@ -69,6 +71,7 @@ fn main() {
         recipe.seed = x;
     }
     recipe.keep.extend(a.keep);
+    recipe.aliases = a.alias;
     let from = match a.out.join("model_index.json").exists() {
         true => kinvert_nets::ModelFiles::folder(&a.out),
         false => kinvert_world::model::model_files(),

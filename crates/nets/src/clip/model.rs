@@ -137,8 +137,16 @@ impl<B: NetBackend> CLIPModel<B> {
     /// # Panics
     /// As [`super::CLIPTextModel::forward`].
     pub fn text_embeds(&self, input_ids: Tensor<B, 2, Int>) -> Tensor<B, 2> {
-        let pooled = self.text_output(input_ids).pooler_output;
-        unit_length(self.text_projection.forward(pooled))
+        self.text_embeds_of(self.text_output(input_ids).pooler_output)
+    }
+
+    /// [`text_embeds`](Self::text_embeds) of what the [text tower](Self::text_output) made of token ids,
+    /// `[batch, hidden_size]`.
+    ///
+    /// # Panics
+    /// If the states have another width.
+    pub fn text_embeds_of(&self, pooler_output: Tensor<B, 2>) -> Tensor<B, 2> {
+        unit_length(self.text_projection.forward(pooler_output))
     }
 
     /// The image tower alone, before the projection.

@@ -4,11 +4,14 @@
 //! captions more than once, so each picture is compared with the captions of all looks, and each caption that occurs with
 //! all pictures of the batch. The factor between cosines and logits stays as it is.
 
+use burn::module::Param;
 use burn::tensor::activation::log_softmax;
+use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use image::RgbImage;
 use kinvert_nets::clip::{CLIPModel, CLIPTokenizer, ImagePreprocessor};
 use kinvert_nets::kernels::TrackingBackend;
+use kinvert_nets::parameters::{MapParameters, map_parameters};
 use kinvert_nets::{ModelFiles, state};
 use kinvert_world::SIZE;
 use rayon::prelude::*;
@@ -16,7 +19,7 @@ use rayon::prelude::*;
 use super::captions::{all_captions, number_of};
 use super::data::{Draws, held_out_frames, rendered};
 use super::lesson::{Examination, Lesson, PartFile, Plain};
-use super::recipe::Recipe;
+use super::recipe::{Alias, Recipe};
 use crate::Error;
 
 /// Pictures of an examination: every caption twice.
@@ -25,15 +28,15 @@ const EXAMINED: usize = 480;
 /// Largest spread of the blur that half of the pictures get, in pixels: generated clips are softer than the world.
 const SOFTEST: f64 = 1.0;
 
-/// What names of the text tower's parameters and of its projection begin with.
-const TEXT: &str = "text_";
+/// What names of the text tower's parameters begin with.
+const TEXT: &str = "text_model.";
 
 /// The lesson; see the [module docs](self).
 pub struct ClipLesson<B: TrackingBackend> {
     draws: Draws,
     preprocessor: ImagePreprocessor,
     captions: Tensor<B, 2, Int>,
-    /// Embeddings of the captions, if they stay as they are.
+    /// What the text tower makes of the captions, if it stays as it is.
     texts: Option<Tensor<B, 2>>,
     device: B::Device,
 }
@@ -56,17 +59,13 @@ impl<B: TrackingBackend> ClipLesson<B> {
         Ok(Self {
             draws,
             preprocessor: ImagePreprocessor::load(clip)?,
-            texts: texts_stay.then(|| network.text_embeds(captions.clone()).detach()),
+            texts: texts_stay.then(|| network.text_output(captions.clone()).pooler_output.detach()),
             captions,
             device: device.clone(),
         })
     }
 
-    fn pixel_values<P: burn::tensor::backend::Backend>(
-        &self,
-        pictures: &[RgbImage],
-        device: &P::Device,
-    ) -> Tensor<P, 4> {
+    fn pixel_values<P: Backend>(&self, pictures: &[RgbImage], device: &P::Device) -> Tensor<P, 4> {
         let bytes: Vec<u8> = pictures
             .iter()
             .flat_map(|picture| picture.as_raw().clone())
@@ -109,7 +108,7 @@ impl<B: TrackingBackend> Lesson<B> for ClipLesson<B> {
         let (pictures, labels) = self.batch(step);
         let images = network.image_embeds(self.pixel_values(&pictures, &self.device)); // [N, P]
         let texts = match &self.texts {
-            Some(texts) => texts.clone(),
+            Some(texts) => network.text_embeds_of(texts.clone()),
             None => network.text_embeds(self.captions.clone()),
         }; // [240, P]
         let logits = network.logits_per_image(images, texts); // [N, 240]
@@ -156,6 +155,58 @@ impl<B: TrackingBackend> Lesson<B> for ClipLesson<B> {
             PartFile::Weights("text_encoder/model.safetensors", text_encoder),
         ])
     }
+}
+
+/// Gives words the token embeddings of others.
+///
+/// # Errors
+/// [`Error::Recipe`] if one of the words is not one token.
+pub fn with_aliases<B: TrackingBackend>(
+    network: CLIPModel<B>,
+    clip: &ModelFiles,
+    aliases: &[Alias],
+) -> Result<CLIPModel<B>, Error> {
+    struct Copy(Vec<[usize; 2]>);
+
+    impl<B: Backend> MapParameters<B> for Copy {
+        fn map<const D: usize>(
+            &mut self,
+            name: &str,
+            parameter: Param<Tensor<B, D>>,
+        ) -> Param<Tensor<B, D>> {
+            if !name.ends_with("token_embedding.weight") {
+                return parameter;
+            }
+            parameter.map(|mut rows| {
+                for [to, from] in &self.0 {
+                    let row = rows.clone().narrow(0, *from, 1);
+                    let mut place = vec![0..1; D];
+                    for (side, place) in rows.dims().into_iter().zip(&mut place) {
+                        *place = 0..side;
+                    }
+                    place[0] = *to..to + 1;
+                    rows = rows.slice_assign(place.as_slice(), row);
+                }
+                rows
+            })
+        }
+    }
+
+    let tokenizer = CLIPTokenizer::load(clip)?;
+    let token = |word: &str| match tokenizer.encode(word).ids[..] {
+        // Start, the word, end.
+        [_, token, end, padding, ..] if end == padding => Ok(token as usize),
+        _ => Err(Error::Recipe {
+            field: "alias",
+            found: format!("`{word}`"),
+            expected: "a word that is one token",
+        }),
+    };
+    let rows = aliases
+        .iter()
+        .map(|alias| Ok([token(&alias.word)?, token(&alias.means)?]));
+    let rows = rows.collect::<Result<Vec<_>, Error>>()?;
+    Ok(map_parameters(network, &mut Copy(rows)))
 }
 
 /// Weights of the logarithms of probabilities, `[pictures, captions]`, among captions and among pictures: the mean over

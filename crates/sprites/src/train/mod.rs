@@ -13,6 +13,8 @@ mod lesson;
 mod model_folder;
 mod optimiser;
 mod recipe;
+mod scratch;
+mod tokenizer;
 mod unet;
 mod vae;
 
@@ -22,13 +24,14 @@ use std::time::{Duration, Instant};
 use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
 use kinvert_nets::kernels::TrackingBackend;
+use kinvert_nets::weights::in_precision;
 use kinvert_nets::{
     AutoencoderKL, AutoencoderKLConfig, CLIPConfig, CLIPModel, Device, ModelFiles, OnDevice,
     Precision, VideoUNet, VideoUNetConfig,
 };
 
 pub use data::held_out_scene;
-pub use recipe::{Recipe, Stage};
+pub use recipe::{Alias, Recipe, Stage};
 
 use crate::Error;
 use checkpoint::{Checkpoint, Measured};
@@ -111,10 +114,12 @@ fn train_on<B: TrackingBackend>(
             let network = match scratch {
                 true => {
                     let config: CLIPConfig = files.json("config.json")?;
-                    config.init(&files.label("config.json"), device)?
+                    let network = config.init(&files.label("config.json"), device)?;
+                    scratch::initialised(network, device, recipe.seed)
                 }
                 false => CLIPModel::load(&files, device)?,
             };
+            let network = clip::with_aliases(network, &files, &recipe.aliases)?;
             let lesson = ClipLesson::<B>::new(&files, &network, draws, recipe, device)?;
             run(training, &lesson, network, device, progress)
         }
@@ -126,7 +131,11 @@ fn train_on<B: TrackingBackend>(
                 true => {
                     let config: AutoencoderKLConfig = files.json("config.json")?;
                     config.validate(&files.label("config.json"))?;
-                    config.init(device)
+                    let network = config.init(device);
+                    in_precision(
+                        scratch::initialised(network, device, recipe.seed),
+                        training.precision,
+                    )
                 }
                 false => AutoencoderKL::load(&files, device, training.precision)?,
             };
@@ -137,7 +146,13 @@ fn train_on<B: TrackingBackend>(
             let lesson = UNetLesson::<B>::new(from, draws, single_frames, device)?;
             let files = from.part("unet");
             let network = match scratch {
-                true => VideoUNetConfig::read(&files)?.init(device),
+                true => {
+                    let network = VideoUNetConfig::read(&files)?.init(device);
+                    in_precision(
+                        scratch::initialised(network, device, recipe.seed),
+                        training.precision,
+                    )
+                }
                 false => VideoUNet::load(&files, device, training.precision)?.1,
             };
             run(training, &lesson, network, device, progress)
@@ -156,7 +171,7 @@ fn run<B: TrackingBackend, L: Lesson<B>>(
     let recipe = &training.recipe;
     let stage = recipe.stage;
     let folder = model_folder::stage_folder(&training.out, stage);
-    model_folder::prepare(&training.out, &training.from)?;
+    model_folder::prepare(&training.out, &training.from, recipe.from_scratch)?;
     let started_from = started_from(&training.from)?;
     let mut optimiser = Optimiser::<B::InnerBackend>::new(&network.valid(), &recipe.keep);
     if optimiser.numbers() == 0 {

@@ -9,6 +9,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use super::lesson::PartFile;
+use super::tokenizer;
 use crate::Error;
 
 /// Every file of a model of the sprite world.
@@ -35,11 +36,12 @@ const FILES: [&str; 20] = [
     "vae/diffusion_pytorch_model.safetensors",
 ];
 
-/// Copies a model into a folder, unless one is there already.
+/// Copies a model into a folder, unless one is there already. For one that is trained from scratch the tokenizer is made
+/// anew.
 ///
 /// # Errors
 /// If a file cannot be read or written.
-pub fn prepare(folder: &Path, from: &ModelFiles) -> Result<(), Error> {
+pub fn prepare(folder: &Path, from: &ModelFiles, from_scratch: bool) -> Result<(), Error> {
     if folder.join("model_index.json").exists() {
         return Ok(());
     }
@@ -48,7 +50,17 @@ pub fn prepare(folder: &Path, from: &ModelFiles) -> Result<(), Error> {
     let (last, first): (Vec<&str>, Vec<&str>) = FILES.into_iter().partition(index);
     for name in first.into_iter().chain(last) {
         if from.contains(name) {
-            write(&folder.join(name), &from.read(name)?)?;
+            let bytes = match name.rsplit_once('/') {
+                Some((_, "merges.txt")) if from_scratch => tokenizer::merges().into_bytes().into(),
+                Some((_, "vocab.json")) if from_scratch => {
+                    serde_json::Value::from(tokenizer::vocabulary())
+                        .to_string()
+                        .into_bytes()
+                        .into()
+                }
+                _ => from.read(name)?,
+            };
+            write(&folder.join(name), &bytes)?;
         }
     }
     Ok(())

@@ -62,6 +62,10 @@ pub struct Recipe {
     /// Parameters keep their values if their published names, or what follows a dot in them, begin so: `encoder.`
     /// leaves the autoencoder's encoder as it is.
     pub keep: Vec<String>,
+    /// Words that get the token embedding of another before CLIP is trained: words that the text tower that is kept
+    /// has never read.
+    #[serde(default)]
+    pub aliases: Vec<Alias>,
     /// Steps of the optimiser.
     pub steps: usize,
     /// Frames (clips, when the whole denoising network is trained) in a step.
@@ -78,6 +82,35 @@ pub struct Recipe {
     pub max_gradient_norm: f64,
     /// Seed of all draws.
     pub seed: u64,
+}
+
+/// A word that is to be read as another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alias {
+    /// The word.
+    pub word: String,
+    /// What it is read as.
+    pub means: String,
+}
+
+impl FromStr for Alias {
+    type Err = Error;
+
+    /// Reads `word=other`.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.split_once('=') {
+            Some((word, means)) if !word.is_empty() && !means.is_empty() => Ok(Self {
+                word: word.into(),
+                means: means.into(),
+            }),
+            _ => Err(Error::Recipe {
+                field: "alias",
+                found: format!("`{text}`"),
+                expected: "word=other",
+            }),
+        }
+    }
 }
 
 impl Recipe {
@@ -101,6 +134,7 @@ impl Recipe {
                 Stage::UnetImage => ["transformer_in.", "temp_"].map(String::from).to_vec(),
                 _ => Vec::new(),
             },
+            aliases: Vec::new(),
             steps,
             batch,
             learning_rate,
