@@ -331,8 +331,7 @@ mod tests {
 
     #[test]
     fn the_built_in_model_lacks_nothing() {
-        let assets =
-            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../sprites/assets/model");
+        let assets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../world/assets/model");
         let files = ModelFiles::folder(&assets);
         assert_eq!(missing(&files), [""; 0]);
         assert_eq!(kind_of(&files), Some(ModelKind::Pipeline));

@@ -23,10 +23,11 @@
 )]
 
 use kinvert::{
-    Clip, Device, DeviceKind, GenerationSettings, InversionSettings, LoadOptions, MotionModel,
-    Precision, Quiet, load_model,
+    Clip, Device, DeviceKind, GenerationSettings, InversionSettings, LoadOptions, ModelFiles,
+    MotionModel, Precision, Quiet, load_model,
 };
-use kinvert_world::{Motion, Scene, model::model_files};
+use kinvert_testkit::first_sprites_model;
+use kinvert_world::{Motion, Scene};
 
 const CAPTION: &str = "a red circle on a gray background";
 const PROMPT: &str = "a yellow star on a striped background";
@@ -51,7 +52,8 @@ fn device() -> Option<Device> {
     found
 }
 
-/// What some work gives on the device in a precision, and on the CPU in f32; nothing where that cannot be compared.
+/// What some work on the first sprites model gives on the device in a precision, and on the CPU in f32; nothing where
+/// that cannot be compared.
 fn on_both<T>(precision: Precision, work: impl Fn(&dyn MotionModel) -> T) -> Option<[T; 2]> {
     let device = device()?;
     if !device.precisions().contains(&precision) {
@@ -63,7 +65,8 @@ fn on_both<T>(precision: Precision, work: impl Fn(&dyn MotionModel) -> T) -> Opt
             precision,
             ..LoadOptions::default()
         };
-        let model = load_model(&model_files().into(), &options, device).unwrap();
+        let source = ModelFiles::folder(first_sprites_model()).into();
+        let model = load_model(&source, &options, device).unwrap();
         assert_eq!(model.precision(), precision);
         work(&*model)
     };

@@ -20,6 +20,12 @@ pub fn fixtures_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures")
 }
 
+/// The folder of the sprites model with the weights that `sprites/golden/` was recorded with. They were the first
+/// weights of the built-in model, which may have others by now.
+pub fn first_sprites_model() -> PathBuf {
+    fixtures_dir().join("sprites/model")
+}
+
 /// Recorded tensors of one safetensors file.
 pub struct Recording {
     path: PathBuf,

@@ -2,19 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use kinvert_testkit::fixtures_dir;
+use kinvert_testkit::{first_sprites_model, fixtures_dir};
 
 use crate::support::*;
 
 /// A small pipeline of Stable Diffusion's kind.
 fn image_pipeline(folder: &Path) -> PathBuf {
     let (to, fixtures) = (folder.join("small"), fixtures_dir());
-    let sprites = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sprites/assets/model");
     for (from, part) in [
         (fixtures.join("unet_motion/unet"), "unet"),
         (fixtures.join("unet_motion/text_encoder"), "text_encoder"),
         (fixtures.join("parity/autoencoder_kl"), "vae"),
-        (sprites.join("tokenizer"), "tokenizer"),
+        (first_sprites_model().join("tokenizer"), "tokenizer"),
         (
             fixtures.join("published/stable-diffusion-v1-5/scheduler"),
             "scheduler",

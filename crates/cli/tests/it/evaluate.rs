@@ -81,7 +81,7 @@ fn a_clip_is_measured_against_prompt_and_reference() {
     assert!(value(&records, "path_correlation") > 0.99, "{records}");
     assert!(value(&records, "end_point_error") < 1.0, "{records}");
     assert!(value(&records, "motion_fidelity") > 0.9, "{records}");
-    assert!(value(&records, "temporal_consistency") > 0.8, "{records}");
+    assert!(value(&records, "temporal_consistency") > 0.5, "{records}");
     let consistency = record(&records, "temporal_consistency");
     assert!(
         consistency["beside"]["motion_magnitude"].as_f64().unwrap() > 0.0,
@@ -412,7 +412,7 @@ fn the_folder_of_a_transfer_is_measured_as_a_whole() {
     std::fs::copy(bounce(), folder.path().join("result.mp4")).unwrap();
     let run = |name: &str| {
         let run = format!(
-            r#"{{"results": [{{"prompt": "a red circle", "files": ["{name}"]}}], "files": {{"reference": "reference.mp4"}}}}"#
+            r#"{{"results": [{{"prompt": "a red circle on a gray background", "files": ["{name}"]}}], "files": {{"reference": "reference.mp4"}}}}"#
         );
         std::fs::write(folder.path().join("run.json"), run).unwrap();
         kinvert(["evaluate", text(folder.path()), "--json", "--no-cache"])

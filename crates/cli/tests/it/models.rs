@@ -13,8 +13,7 @@ const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 
 /// The files of the built-in model, and some that nobody needs.
 fn sprites() -> Files {
-    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sprites/assets/model");
-    let mut files = files_of(&assets);
+    let mut files = files_of(&built_in_model());
     files.insert("README.md".into(), b"# Sprites".to_vec());
     files
 }

@@ -139,9 +139,14 @@ pub fn motion() -> &'static str {
     })
 }
 
+/// The folder that the built-in model was compiled from.
+pub fn built_in_model() -> PathBuf {
+    repository().join("crates/world/assets/model")
+}
+
 /// A copy of the built-in model's folder.
 pub fn model_copy(folder: &Path) -> PathBuf {
-    let source = repository().join("crates/world/assets/model");
+    let source = built_in_model();
     let copy = folder.join("model");
     for part in ["", "unet", "vae", "text_encoder", "tokenizer", "scheduler"] {
         std::fs::create_dir_all(copy.join(part)).unwrap();

@@ -12,12 +12,12 @@ use kinvert::{
 };
 use kinvert_diffusion::{BetaSchedule, NoiseSource};
 use kinvert_nets::{Hooks, VideoUNetConfig};
-use kinvert_testkit::{fixtures_dir, values};
+use kinvert_testkit::{first_sprites_model, fixtures_dir, values};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
-use crate::support::{B, Inner, bounce, sprites_folder};
+use crate::support::{B, Inner, bounce};
 
 /// Channels of the text states that the network reads.
 const TEXT_CHANNELS: usize = 24;
@@ -43,7 +43,10 @@ fn image_pipeline(class_name: &str) -> tempfile::TempDir {
     copy(&fixtures.join("unet_motion/unet"), &to.join("unet"));
     copy(&fixtures.join("parity/autoencoder_kl"), &to.join("vae"));
     std::fs::remove_file(to.join("vae/io.safetensors")).unwrap();
-    copy(&sprites_folder().join("tokenizer"), &to.join("tokenizer"));
+    copy(
+        &first_sprites_model().join("tokenizer"),
+        &to.join("tokenizer"),
+    );
     copy(
         &fixtures.join("unet_motion/text_encoder"),
         &to.join("text_encoder"),
@@ -360,7 +363,7 @@ fn a_single_file_needs_to_be_stable_diffusion_s_and_a_tokenizer() {
         assert!(error.hint().unwrap().contains("--tokenizer"));
     }
     let beside = folder.path().join("stable-diffusion-v1-5/tokenizer");
-    copy(&sprites_folder().join("tokenizer"), &beside);
+    copy(&first_sprites_model().join("tokenizer"), &beside);
     assert!(source.tokenizer().unwrap().contains("vocab.json"));
     let given = ModelSource {
         tokenizer: Some(ModelFiles::folder("elsewhere")),

@@ -12,7 +12,7 @@ use kinvert::{
 use kinvert_nets::Hooks;
 use kinvert_testkit::{Recording, Tolerance, assert_close, fixtures_dir};
 
-use crate::support::{B, StopAfter, bounce, sprites, unet};
+use crate::support::{B, StopAfter, bounce, built_in, first_sprites, unet};
 
 const CAPTION: &str = "a red circle on a gray background";
 const PROMPT: &str = "a yellow star on a striped background";
@@ -119,7 +119,7 @@ fn gradients_are_those_of_the_library_whole_and_stage_by_stage() {
 #[test]
 fn a_lora_of_another_network_is_refused_by_layer() {
     let path = fixtures_dir().join("unet3d_lora/alpha_4/older_form.safetensors");
-    let mut pipeline = sprites();
+    let mut pipeline = built_in();
     let error = pipeline.load_lora(&path).unwrap_err();
     assert!(matches!(error, Error::LoraFile { .. }));
     let message = error.to_string();
@@ -151,7 +151,7 @@ fn hybrid(steps: usize) -> InversionSettings {
 
 #[test]
 fn both_losses_fall() {
-    let pipeline = sprites();
+    let pipeline = first_sprites();
     let device = *pipeline.device();
     let settings = InversionSettings {
         learning_rate: 2e-3,
@@ -189,7 +189,7 @@ fn both_losses_fall() {
 
 #[test]
 fn a_lora_that_is_never_on_leaves_the_debiased_temporal_objective() {
-    let pipeline = sprites();
+    let pipeline = built_in();
     let learn = |settings: &InversionSettings| {
         pipeline
             .invert(&bounce(), CAPTION, settings, None, &mut Quiet)
@@ -216,7 +216,7 @@ fn a_lora_that_is_never_on_leaves_the_debiased_temporal_objective() {
 
 #[test]
 fn a_hybrid_run_that_was_stopped_goes_on_to_the_same_motion_and_lora() {
-    let pipeline = sprites();
+    let pipeline = built_in();
     let settings = InversionSettings {
         keep_lora: true,
         ..hybrid(8)
@@ -241,7 +241,7 @@ fn a_hybrid_run_that_was_stopped_goes_on_to_the_same_motion_and_lora() {
 
 #[test]
 fn a_kept_lora_is_replayed_from_the_motion_or_from_a_file_at_a_strength() {
-    let mut pipeline = sprites();
+    let mut pipeline = built_in();
     let settings = InversionSettings {
         keep_lora: true,
         lora_learning_rate: 0.02,
@@ -304,7 +304,7 @@ fn a_kept_lora_is_replayed_from_the_motion_or_from_a_file_at_a_strength() {
 
 #[test]
 fn a_lora_in_a_motion_must_fit_the_network() {
-    let pipeline = sprites();
+    let pipeline = built_in();
     let mut motion = pipeline
         .invert(&bounce(), CAPTION, &hybrid(1), None, &mut Quiet)
         .unwrap();

@@ -1,13 +1,12 @@
-//! The built-in model in 16 bits against itself in f32: tolerances are a few times the drift that was
-//! measured (`benches/RESULTS.md`).
+//! The sprites model with its first weights in 16 bits against itself in f32: tolerances are a few times the drift
+//! that was measured (`benches/RESULTS.md`).
 
 use burn::tensor::Tensor;
 use kinvert::inversion::{Learner, Reference};
-use kinvert::{InversionSettings, LoadOptions, Pipeline, Precision, Quiet};
+use kinvert::{InversionSettings, LoadOptions, ModelFiles, Pipeline, Precision, Quiet};
 use kinvert_diffusion::NoiseSource;
 use kinvert_nets::Hooks;
-use kinvert_testkit::{Tolerance, assert_close, values};
-use kinvert_world::model::model_files;
+use kinvert_testkit::{Tolerance, assert_close, first_sprites_model, values};
 
 use crate::support::{B, Inner, bounce};
 
@@ -19,7 +18,8 @@ fn pipeline(precision: Precision) -> Pipeline<B> {
         precision,
         ..LoadOptions::default()
     };
-    Pipeline::load(&model_files().into(), &options, &Default::default()).unwrap()
+    let source = ModelFiles::folder(first_sprites_model()).into();
+    Pipeline::load(&source, &options, &Default::default()).unwrap()
 }
 
 /// What a pipeline gives in f32, and in f16 and bf16 within tolerances.

@@ -1,5 +1,5 @@
-//! The whole pipeline on the built-in model against recordings of the reference libraries: 1e-4 of the
-//! largest value for single passes, 2e-3 for trajectories.
+//! The whole pipeline on the sprites model. With its first weights against recordings of the reference libraries: 1e-4
+//! of the largest value for single passes, 2e-3 for trajectories. What holds with any weights, on the built-in model.
 
 use burn::tensor::Tensor;
 use kinvert::embedding::SiteEmbeddings;
@@ -12,7 +12,7 @@ use kinvert::{
 use kinvert_nets::Hooks;
 use kinvert_testkit::{Recording, Tolerance, assert_close};
 
-use crate::support::{B, Inner, StopAfter, bounce, embedding, sprites};
+use crate::support::{B, Inner, StopAfter, bounce, built_in, embedding, first_sprites};
 
 const PASS: Tolerance = Tolerance::OfLargest(1e-4);
 const TRAJECTORY: Tolerance = Tolerance::OfLargest(2e-3);
@@ -23,7 +23,7 @@ const PROMPT: &str = "a yellow star on a striped background";
 #[test]
 fn text_and_latents() {
     let recording = Recording::open("sprites/golden/networks.safetensors");
-    let pipeline = sprites();
+    let pipeline = first_sprites();
     for (name, prompt) in [
         ("text_caption", CAPTION),
         ("text_prompt", PROMPT),
@@ -48,7 +48,7 @@ fn golden_latents() -> Tensor<Inner, 5> {
 
 /// The embeddings after the recorded 20 steps.
 fn golden_embeddings(recording: &Recording) -> Vec<SiteEmbeddings> {
-    let pipeline = sprites();
+    let pipeline = first_sprites();
     let sites = InversionSettings::default()
         .sites
         .select(&pipeline.sites())
@@ -73,7 +73,7 @@ fn golden_embeddings(recording: &Recording) -> Vec<SiteEmbeddings> {
 #[test]
 fn twenty_steps_of_learning() {
     let recording = Recording::open("sprites/golden/inversion_20.safetensors");
-    let pipeline = sprites();
+    let pipeline = first_sprites();
     let settings = InversionSettings::default();
     let sites = settings.sites.select(&pipeline.sites()).unwrap();
     assert_eq!(sites.len(), 6);
@@ -144,7 +144,7 @@ fn twenty_steps_of_learning() {
 #[test]
 fn ddim_inversion_in_fifty_steps() {
     let recording = Recording::open("sprites/golden/sampling.safetensors");
-    let inverted = sprites()
+    let inverted = first_sprites()
         .ddim_inversion(golden_latents(), 50, &mut Quiet)
         .unwrap();
     recording.expect("z_inverted_50", inverted, TRAJECTORY);
@@ -167,7 +167,7 @@ fn blended_start() {
 fn sampling_without_a_motion() {
     let recording = Recording::open("sprites/golden/sampling.safetensors");
     let networks = Recording::open("sprites/golden/networks.safetensors");
-    let pipeline = sprites();
+    let pipeline = first_sprites();
     let device = Default::default();
     let settings = GenerationSettings {
         guidance: 7.5,
@@ -188,7 +188,7 @@ fn sampling_without_a_motion() {
 #[test]
 fn sampling_with_a_motion_in_every_strategy() {
     let recording = Recording::open("sprites/golden/sampling.safetensors");
-    let pipeline = sprites();
+    let pipeline = first_sprites();
     let embeddings = golden_embeddings(&Recording::open("sprites/golden/inversion_20.safetensors"));
     let motion = motion_of(&pipeline, embeddings);
     let object = MotionKind::Object;
@@ -259,7 +259,7 @@ fn quick() -> (InversionSettings, GenerationSettings) {
 
 #[test]
 fn a_run_that_was_stopped_goes_on_to_the_same_motion() {
-    let pipeline = sprites();
+    let pipeline = built_in();
     let (settings, _) = quick();
     let whole = pipeline
         .invert(&bounce(), CAPTION, &settings, None, &mut Quiet)
@@ -293,7 +293,7 @@ fn a_run_that_was_stopped_goes_on_to_the_same_motion() {
 
 #[test]
 fn the_same_seed_gives_the_same_clip_and_another_seed_another() {
-    let pipeline = sprites();
+    let pipeline = built_in();
     let (inversion, generation) = quick();
     let motion = pipeline
         .invert(&bounce(), CAPTION, &inversion, None, &mut Quiet)
@@ -314,7 +314,7 @@ fn the_same_seed_gives_the_same_clip_and_another_seed_another() {
 
 #[test]
 fn other_lengths_and_sizes_are_generated() {
-    let pipeline = sprites();
+    let pipeline = built_in();
     let (inversion, generation) = quick();
     let motion = pipeline
         .invert(&bounce(), CAPTION, &inversion, None, &mut Quiet)
@@ -343,7 +343,7 @@ fn other_lengths_and_sizes_are_generated() {
 
 #[test]
 fn strength_of_zero_is_the_plain_model() {
-    let pipeline = sprites();
+    let pipeline = built_in();
     let (inversion, generation) = quick();
     let motion = pipeline
         .invert(&bounce(), CAPTION, &inversion, None, &mut Quiet)
@@ -364,7 +364,7 @@ fn strength_of_zero_is_the_plain_model() {
 
 #[test]
 fn without_embeddings_nothing_is_learned_and_the_plain_model_starts_from_the_motions_noise() {
-    let pipeline = sprites();
+    let pipeline = built_in();
     let (inversion, generation) = quick();
     let learn = |settings| {
         pipeline
@@ -428,7 +428,7 @@ fn without_embeddings_nothing_is_learned_and_the_plain_model_starts_from_the_mot
 
 #[test]
 fn a_motion_that_does_not_belong_is_refused_with_the_reason() {
-    let pipeline = sprites();
+    let pipeline = built_in();
     let (inversion, generation) = quick();
     let motion = pipeline
         .invert(&bounce(), CAPTION, &inversion, None, &mut Quiet)
@@ -467,7 +467,7 @@ fn a_single_frame_has_no_motion() {
     let frame = bounce().frames()[0].clone();
     let clip = kinvert::Clip::new(vec![frame], 8.0).unwrap();
     let (settings, _) = quick();
-    let error = sprites()
+    let error = built_in()
         .invert(&clip, CAPTION, &settings, None, &mut Quiet)
         .unwrap_err();
     assert!(matches!(error, Error::TooFewFrames { found: 1 }), "{error}");
@@ -480,7 +480,7 @@ fn a_loss_that_is_no_number_stops_the_run() {
         learning_rate: 1e30,
         ..settings
     };
-    let error = sprites()
+    let error = built_in()
         .invert(&bounce(), CAPTION, &settings, None, &mut Quiet)
         .unwrap_err();
     assert!(matches!(error, Error::NotFinite { .. }), "{error}");
@@ -489,7 +489,7 @@ fn a_loss_that_is_no_number_stops_the_run() {
 #[test]
 fn the_vae_shows_the_clip_again() {
     let recording = Recording::open("sprites/golden/networks.safetensors");
-    let clip = sprites()
+    let clip = first_sprites()
         .decode_latents(golden_latents(), 8.0, &mut Quiet)
         .unwrap();
     let expected: Vec<f32> = recording.f32s("vae_decode");

@@ -1,7 +1,6 @@
 //! What several test modules need.
 
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
 
 use burn::backend::Autodiff;
 use burn_flex::Flex;
@@ -9,19 +8,22 @@ use kinvert::embedding::{Embedding, SiteEmbeddings};
 use kinvert::{Clip, LoadOptions, ModelFiles, Pipeline, Progress};
 use kinvert_diffusion::{NoiseSchedule, SchedulerConfig};
 use kinvert_nets::{Precision, VideoUNet};
-use kinvert_testkit::{Recording, fixtures_dir};
+use kinvert_testkit::{Recording, first_sprites_model, fixtures_dir};
+use kinvert_world::model::model_files;
 
 /// The tracking backend and the plain one beneath it.
 pub type B = Autodiff<Flex>;
 pub type Inner = Flex;
 
-/// The built-in model from its folder.
-pub fn sprites_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sprites/assets/model")
+/// The built-in model.
+pub fn built_in() -> Pipeline<B> {
+    let source = model_files().into();
+    Pipeline::load(&source, &LoadOptions::default(), &Default::default()).unwrap()
 }
 
-pub fn sprites() -> Pipeline<B> {
-    let source = ModelFiles::folder(sprites_folder()).into();
+/// The model that the recordings in `sprites/golden/` were made with.
+pub fn first_sprites() -> Pipeline<B> {
+    let source = ModelFiles::folder(first_sprites_model()).into();
     Pipeline::load(&source, &LoadOptions::default(), &Default::default()).unwrap()
 }
 
@@ -81,7 +83,7 @@ pub fn published_embeddings(
     .collect()
 }
 
-/// The clip that the recordings on the built-in model were made from.
+/// The clip that the recordings in `sprites/golden/` were made from.
 pub fn bounce() -> Clip {
     let recording = Recording::open("sprites/golden/networks.safetensors");
     let bytes: Vec<u8> = recording

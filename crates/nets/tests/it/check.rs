@@ -8,7 +8,7 @@ use kinvert_nets::{Device, Error, ModelFiles, weight_files};
 const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 
 fn built_in() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sprites/assets/model")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../world/assets/model")
 }
 
 /// A copy of the built-in autoencoder.

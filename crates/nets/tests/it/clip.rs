@@ -1,11 +1,10 @@
 //! CLIP against recordings of the reference library, and against damaged files.
 //!
 //! The fixtures' README accepts 1e-5 for states and embeddings and 1e-3 for logits, whose scale is about a
-//! hundred; on the CPU backend the largest drift seen is 3e-6 and 8e-6. The built-in model's recordings are held
+//! hundred; on the CPU backend the largest drift seen is 3e-6 and 8e-6. The sprites model's recordings are held
 //! to 1e-4 of the largest value, as their README says; 6e-7 was seen.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Int, Tensor};
@@ -15,7 +14,7 @@ use kinvert_nets::{
     CLIPConfig, CLIPModel, CLIPTextModel, CLIPTokenizer, Error, ImagePreprocessor, ModelFiles,
     Precision,
 };
-use kinvert_testkit::{Recording, Tolerance, fixtures_dir, values};
+use kinvert_testkit::{Recording, Tolerance, first_sprites_model, fixtures_dir, values};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -24,15 +23,14 @@ type B = Flex;
 
 const STATE: Tolerance = Tolerance::Absolute(1e-5);
 const LOGIT: Tolerance = Tolerance::Absolute(1e-3);
-const BUILT_IN: Tolerance = Tolerance::OfLargest(1e-4);
+const SPRITES: Tolerance = Tolerance::OfLargest(1e-4);
 
 fn fixture(name: &str) -> ModelFiles {
     ModelFiles::folder(fixtures_dir().join("parity").join(name))
 }
 
-fn built_in(part: &str) -> ModelFiles {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sprites/assets/model");
-    ModelFiles::folder(model).part(part)
+fn sprites(part: &str) -> ModelFiles {
+    ModelFiles::folder(first_sprites_model()).part(part)
 }
 
 fn load_text(files: &ModelFiles) -> Result<CLIPTextModel<B>, Error> {
@@ -198,10 +196,10 @@ fn full_model_agrees_with_the_reference() {
 }
 
 #[test]
-fn built_in_text_encoder_agrees_with_its_recording() {
+fn sprites_text_encoder_agrees_with_its_recording() {
     let recording = Recording::open("sprites/golden/networks.safetensors");
-    let model = load_text(&built_in("text_encoder")).unwrap();
-    let tokenizer = CLIPTokenizer::load(&built_in("tokenizer")).unwrap();
+    let model = load_text(&sprites("text_encoder")).unwrap();
+    let tokenizer = CLIPTokenizer::load(&sprites("tokenizer")).unwrap();
     tokenizer.check_fits(model.config()).unwrap();
     let prompts = [
         ("caption", "a red circle on a gray background"),
@@ -217,17 +215,17 @@ fn built_in_text_encoder_agrees_with_its_recording() {
         );
         assert_eq!(encoding.truncated, None);
         let output = model.forward(batch(&[encoding.ids]));
-        recording.expect(&format!("text_{name}"), output.last_hidden_state, BUILT_IN);
+        recording.expect(&format!("text_{name}"), output.last_hidden_state, SPRITES);
     }
 }
 
 #[test]
-fn built_in_clip_agrees_with_its_recording() {
+fn sprites_clip_agrees_with_its_recording() {
     let device = Default::default();
     let recording = Recording::open("sprites/golden/clip.safetensors");
     let networks = Recording::open("sprites/golden/networks.safetensors");
-    let model = load_full(&built_in("clip")).unwrap();
-    let preprocessor = ImagePreprocessor::load(&built_in("clip")).unwrap();
+    let model = load_full(&sprites("clip")).unwrap();
+    let preprocessor = ImagePreprocessor::load(&sprites("clip")).unwrap();
     preprocessor.check_fits(model.vision_config()).unwrap();
 
     let frames: Vec<u8> = networks
@@ -243,13 +241,13 @@ fn built_in_clip_agrees_with_its_recording() {
         Tolerance::Absolute(1e-6),
     );
     let image_embeds = model.image_embeds(pixel_values);
-    recording.expect("image_embeds", image_embeds.clone(), BUILT_IN);
+    recording.expect("image_embeds", image_embeds.clone(), SPRITES);
 
     let ids = [networks.i64s("ids_caption"), networks.i64s("ids_prompt")];
     let text_embeds = model.text_embeds(batch(&ids));
-    recording.expect("text_embeds", text_embeds.clone(), BUILT_IN);
+    recording.expect("text_embeds", text_embeds.clone(), SPRITES);
     let cosine = cosine_similarities(image_embeds, text_embeds);
-    recording.expect("cosine", cosine, BUILT_IN);
+    recording.expect("cosine", cosine, SPRITES);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use burn::tensor::{Tensor, f16};
 use burn_flex::Flex;
 use kinvert_nets::{Hooks, LinearAdapter, LinearLayer, ModelFiles, Precision, VideoUNet, Weights};
-use kinvert_testkit::{Recording, Tolerance, fixtures_dir};
+use kinvert_testkit::{Recording, Tolerance, first_sprites_model, fixtures_dir};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
@@ -101,10 +101,8 @@ fn takes_odd_sizes_and_a_timestep_per_clip() {
 fn sprites_unet_agrees_with_the_reference() {
     let recording = Recording::open("sprites/golden/networks.safetensors");
     let device = Default::default();
-    let folder =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../sprites/assets/model/unet");
-    let (_, unet) =
-        VideoUNet::<B>::load(&ModelFiles::folder(folder), &device, Precision::F32).unwrap();
+    let files = ModelFiles::folder(first_sprites_model()).part("unet");
+    let (_, unet) = VideoUNet::<B>::load(&files, &device, Precision::F32).unwrap();
     for timestep in [0, 301, 999] {
         let input = recording.tensor(&format!("unet_in_{timestep}"), &device);
         let sample = unet.forward(

@@ -1,23 +1,22 @@
 //! The autoencoder against recordings of the reference library, on clips, and on files that do not fit.
 //!
 //! Tolerances are those of the fixtures' READMEs: 2e-5 for the small network, where the reference's own
-//! float32 noise is 4e-6, and 1e-4 of the largest value for the built-in model.
+//! float32 noise is 4e-6, and 1e-4 of the largest value for the sprites model.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
 
 use burn::tensor::{Distribution, Tensor};
 use burn_flex::Flex;
 use kinvert_nets::autoencoder_kl::Slices;
 use kinvert_nets::{AutoencoderKL, AutoencoderKLConfig, Error, ModelFiles, Precision};
-use kinvert_testkit::{Recording, Tolerance, fixtures_dir, values};
+use kinvert_testkit::{Recording, Tolerance, first_sprites_model, fixtures_dir, values};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
 type B = Flex;
 
 const SMALL: Tolerance = Tolerance::Absolute(2e-5);
-const BUILT_IN: Tolerance = Tolerance::OfLargest(1e-4);
+const SPRITES: Tolerance = Tolerance::OfLargest(1e-4);
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
@@ -27,14 +26,9 @@ fn load_small() -> AutoencoderKL<B> {
     AutoencoderKL::load(&files, &Default::default(), Precision::F32).unwrap()
 }
 
-fn load_built_in() -> AutoencoderKL<B> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sprites/assets/model/vae");
-    AutoencoderKL::load(
-        &ModelFiles::folder(folder),
-        &Default::default(),
-        Precision::F32,
-    )
-    .unwrap()
+fn load_sprites() -> AutoencoderKL<B> {
+    let files = ModelFiles::folder(first_sprites_model()).part("vae");
+    AutoencoderKL::load(&files, &Default::default(), Precision::F32).unwrap()
 }
 
 fn slices_of(frames: usize) -> Slices {
@@ -60,10 +54,10 @@ fn agrees_with_the_reference() {
 }
 
 #[test]
-fn the_built_in_model_encodes_and_decodes_as_recorded() {
+fn the_sprites_model_encodes_and_decodes_as_recorded() {
     let recording = Recording::open("sprites/golden/networks.safetensors");
     let device = Default::default();
-    let vae = load_built_in();
+    let vae = load_sprites();
     let slice_size = slices_of(4);
 
     let frames: Tensor<B, 4> = recording.tensor("frames_u8", &device); // [N, H, W, C] in 0..255
@@ -73,12 +67,12 @@ fn the_built_in_model_encodes_and_decodes_as_recorded() {
         told.push((done, total));
     });
     assert_eq!(told, [(4, 16), (8, 16), (12, 16), (16, 16)]);
-    recording.expect("latents", latents, BUILT_IN);
+    recording.expect("latents", latents, SPRITES);
 
     let latents = recording.tensor("latents", &device);
     let clip = vae.decode_clip(latents, slice_size, &mut |_, _| {});
     let frames = clip.squeeze_dim::<4>(0).permute([1, 2, 3, 0]); // [N, H, W, C] in -1..1
-    recording.expect("vae_decode", (frames / 2.0 + 0.5).clamp(0.0, 1.0), BUILT_IN);
+    recording.expect("vae_decode", (frames / 2.0 + 0.5).clamp(0.0, 1.0), SPRITES);
 }
 
 #[test]
