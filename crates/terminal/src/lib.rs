@@ -1,14 +1,17 @@
-//! What Kinvert's programs share: progress on a terminal, Ctrl-C, and how errors are told.
+//! What Kinvert's programs share: progress on a terminal, Ctrl-C, how errors are told, and how values are named.
 //!
 //! * [`TerminalProgress`] draws bars, or writes a line now and then where there is no terminal.
 //! * [`listen_for_interrupts`] makes Ctrl-C a wish to stop, which [`is_interrupted`] and
 //!   [`TerminalProgress`] tell.
 //! * [`error_message`] and the exit codes are those of every program.
+//! * [`named`] reads an argument by the name that its value has in files.
 
+mod arguments;
 mod exit;
 mod interrupt;
 mod progress;
 
+pub use arguments::named;
 pub use exit::{FAILED, INTERRUPTED, USAGE, error_message};
 pub use interrupt::{is_interrupted, listen_for_interrupts};
 pub use progress::TerminalProgress;

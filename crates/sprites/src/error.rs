@@ -1,0 +1,138 @@
+//! What can go wrong in this crate.
+
+use std::path::PathBuf;
+
+/// An error of making or measuring a model of the sprite world. The text says where, what was found and what was expected;
+/// [`Error::hint`] says what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The model could not be loaded or used.
+    #[error(transparent)]
+    Method(#[from] kinvert::Error),
+    /// A network could not be loaded.
+    #[error(transparent)]
+    Nets(#[from] kinvert_nets::Error),
+    /// Something could not be measured.
+    #[error(transparent)]
+    Metrics(#[from] kinvert_metrics::Error),
+    /// Frames make no clip.
+    #[error(transparent)]
+    Video(#[from] kinvert_video::Error),
+    /// A model without the CLIP that judges its clips.
+    #[error("{path}: no such file, and without a CLIP nobody can say what the model's clips show")]
+    NoJudge {
+        /// The configuration that was looked for.
+        path: String,
+    },
+    /// A model of other clips than those of the sprite world.
+    #[error("`{model}` makes clips of {found}, expected {expected}")]
+    OtherClips {
+        /// The model.
+        model: String,
+        /// Frames and size of its clips.
+        found: String,
+        /// Frames and size of clips of the sprite world.
+        expected: String,
+    },
+    /// A tokenizer that cuts captions.
+    #[error("{path}: cuts {cut} token(s) off `{caption}`, expected room for every caption")]
+    CaptionCut {
+        /// The tokenizer's folder.
+        path: String,
+        /// The first caption that is cut.
+        caption: String,
+        /// Tokens that do not fit.
+        cut: usize,
+    },
+    /// A network gave something that is no number.
+    #[error("{what} is not finite")]
+    NotFinite {
+        /// What was computed.
+        what: &'static str,
+    },
+    /// A setting that cannot work.
+    #[error("`{name}` is {found}, expected {expected}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        found: String,
+        /// What would have been accepted.
+        expected: String,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {action} failed", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// `reading` or `writing`.
+        action: &'static str,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+impl Error {
+    /// What to do about it, where there is something to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Method(source) => source.hint(),
+            Self::Nets(source) => source.hint(),
+            Self::Metrics(source) => source.hint(),
+            Self::Video(source) => source.hint(),
+            Self::NoJudge { .. } => Some(
+                "pass a model with a folder clip/ in the layout of the transformers library, as the built-in model has"
+                    .into(),
+            ),
+            Self::OtherClips { .. } => Some(
+                "pass a model of the sprite world, whose kinvert.json says the size and frames of its clips".into(),
+            ),
+            Self::CaptionCut { .. } => {
+                Some("the text towers of a model of the sprite world need about 16 positions".into())
+            }
+            Self::NotFinite { .. } => Some("the weights may be damaged; train or fetch them again".into()),
+            Self::Io { .. } => Some("check the path, its permissions and the space left on the disk".into()),
+            Self::Setting { .. } | Self::Cancelled => None,
+        }
+    }
+
+    /// Whether the user asked to stop, and nothing went wrong.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(
+            self,
+            Self::Cancelled
+                | Self::Method(kinvert::Error::Cancelled)
+                | Self::Metrics(kinvert_metrics::Error::Cancelled)
+        )
+    }
+
+    /// Whether an argument is at fault, and not a file or the machine.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Setting { .. }
+                | Self::Method(
+                    kinvert::Error::Setting { .. }
+                        | kinvert::Error::NoSuchSite { .. }
+                        | kinvert::Error::Diffusion(_)
+                )
+        )
+    }
+
+    pub(crate) fn setting(
+        name: &'static str,
+        found: impl ToString,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Setting {
+            name,
+            found: found.to_string(),
+            expected: expected.into(),
+        }
+    }
+}
