@@ -9,16 +9,16 @@ use std::path::PathBuf;
 pub enum Error {
     /// The model could not be loaded or used.
     #[error(transparent)]
-    Method(#[from] kinvert::Error),
+    Method(Box<kinvert::Error>),
     /// A network could not be loaded.
     #[error(transparent)]
-    Nets(#[from] kinvert_nets::Error),
+    Nets(Box<kinvert_nets::Error>),
     /// Something could not be measured.
     #[error(transparent)]
-    Metrics(#[from] kinvert_metrics::Error),
+    Metrics(Box<kinvert_metrics::Error>),
     /// Frames make no clip.
     #[error(transparent)]
-    Video(#[from] kinvert_video::Error),
+    Video(Box<kinvert_video::Error>),
     /// A model without the CLIP that judges its clips.
     #[error("{path}: no such file, and without a CLIP nobody can say what the model's clips show")]
     NoJudge {
@@ -103,25 +103,35 @@ impl Error {
 
     /// Whether the user asked to stop, and nothing went wrong.
     pub fn is_cancelled(&self) -> bool {
-        matches!(
-            self,
-            Self::Cancelled
-                | Self::Method(kinvert::Error::Cancelled)
-                | Self::Metrics(kinvert_metrics::Error::Cancelled)
-        )
+        match self {
+            Self::Cancelled => true,
+            Self::Method(error) => matches!(**error, kinvert::Error::Cancelled),
+            Self::Metrics(error) => matches!(**error, kinvert_metrics::Error::Cancelled),
+            _ => false,
+        }
     }
 
     /// Whether an argument is at fault, and not a file or the machine.
     pub fn is_usage(&self) -> bool {
-        matches!(
-            self,
-            Self::Setting { .. }
-                | Self::Method(
-                    kinvert::Error::Setting { .. }
-                        | kinvert::Error::NoSuchSite { .. }
-                        | kinvert::Error::Diffusion(_)
-                )
-        )
+        use kinvert::Error as Method;
+        use kinvert_diffusion::Error as Diffusion;
+        let is_setting = |error: &Method| {
+            matches!(
+                error,
+                Method::Setting { .. }
+                    | Method::NoSuchSite { .. }
+                    | Method::Diffusion(
+                        Diffusion::Steps { .. }
+                            | Diffusion::OutOfRange { .. }
+                            | Diffusion::GridTooSmall { .. }
+                    )
+            )
+        };
+        match self {
+            Self::Setting { .. } => true,
+            Self::Method(error) => is_setting(error),
+            _ => false,
+        }
     }
 
     pub(crate) fn setting(
@@ -134,5 +144,29 @@ impl Error {
             found: found.to_string(),
             expected: expected.into(),
         }
+    }
+}
+
+impl From<kinvert::Error> for Error {
+    fn from(error: kinvert::Error) -> Self {
+        Self::Method(Box::new(error))
+    }
+}
+
+impl From<kinvert_nets::Error> for Error {
+    fn from(error: kinvert_nets::Error) -> Self {
+        Self::Nets(Box::new(error))
+    }
+}
+
+impl From<kinvert_video::Error> for Error {
+    fn from(error: kinvert_video::Error) -> Self {
+        Self::Video(Box::new(error))
+    }
+}
+
+impl From<kinvert_metrics::Error> for Error {
+    fn from(error: kinvert_metrics::Error) -> Self {
+        Self::Metrics(Box::new(error))
     }
 }

@@ -79,7 +79,8 @@ pub(super) fn measure<B: TrackingBackend>(
 
     let frames = paths.iter().map(Vec::len).sum();
     let statistics = |embeddings: &[f32]| {
-        FeatureStatistics::of(&Features::new(embeddings.len() / frames, embeddings)?)
+        let features = Features::new(embeddings.len() / frames, embeddings)?;
+        Ok::<_, Error>(FeatureStatistics::of(&features)?)
     };
     let real = statistics(&real_embeddings)?;
     Ok(Generation {
