@@ -16,7 +16,7 @@ fn quick(sections: &[Section]) -> Settings {
         sections: sections.to_vec(),
         clips: 2,
         frames: 40,
-        prompts: 3,
+        prompts: 2,
         transfer_clips: 1,
         ..Settings::of(&model_files()).unwrap()
     };
@@ -76,7 +76,7 @@ fn seeds_decide_what_is_generated_and_one_seed_gives_one_result() {
 
     let generation = first.generation.unwrap().results;
     let fid = generation.fid_clip;
-    assert_eq!((fid.frames, generation.by_clip.all.of), (48, 3));
+    assert_eq!((fid.frames, generation.by_clip.all.of), (32, 2));
     // One denoising step makes no pictures: they are further from real ones than other real ones are.
     assert!(fid.distance > fid.of_real_clips, "{fid:?}");
     assert!(fid.of_real_clips > 0.0, "{fid:?}");
