@@ -7,4 +7,4 @@ mod progress;
 
 pub use atomic::{UNFINISHED, write_file};
 pub use caches::{CACHE_VARIABLE, cache_folder};
-pub use progress::{Progress, Quiet};
+pub use progress::{Progress, Quiet, Within};

@@ -25,6 +25,19 @@ pub trait Progress {
     fn is_cancelled(&self) -> bool;
 }
 
+/// Progress of a part of a stage: it hears that it should stop, and shows nothing.
+pub struct Within<'a>(pub &'a dyn Progress);
+
+impl Progress for Within<'_> {
+    fn start(&mut self, _stage: &str, _total: usize) {}
+    fn advance(&mut self, _done: usize, _detail: &str) {}
+    fn finish(&mut self) {}
+    fn note(&mut self, _message: &str) {}
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}
+
 /// Shows nothing and never stops.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Quiet;

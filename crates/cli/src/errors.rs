@@ -4,10 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// The program was asked for something impossible; the code that clap uses too.
-pub const USAGE: u8 = 2;
-const FAILED: u8 = 1;
-const INTERRUPTED: u8 = 130;
+use kinvert_terminal::{FAILED, INTERRUPTED, USAGE, error_message};
 
 /// A mistake on the command line that the parser cannot see.
 #[derive(Debug, thiserror::Error)]
@@ -77,14 +74,7 @@ fn message(error: &anyhow::Error) -> String {
             None => "interrupted\n".into(),
         };
     }
-    let mut text = format!("error: {error}\n");
-    for cause in error.chain().skip(1) {
-        text += &format!("  because: {cause}\n");
-    }
-    if let Some(hint) = hint(error) {
-        text += &format!("hint: {hint}\n");
-    }
-    text
+    error_message(error.as_ref(), hint(error))
 }
 
 /// What to do, from the first cause that knows.

@@ -7,8 +7,8 @@ mod args;
 mod commands;
 mod errors;
 mod networks;
-mod progress;
 mod session;
+mod spinner;
 
 use std::process::ExitCode;
 
@@ -23,7 +23,9 @@ fn main() -> ExitCode {
         Err(error) => {
             // Nothing can be said if the stream is closed. `--help` and `--version` end here too, with code 0.
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(errors::USAGE));
+            return ExitCode::from(
+                u8::try_from(error.exit_code()).unwrap_or(kinvert_terminal::USAGE),
+            );
         }
     };
     match run(cli) {
@@ -35,7 +37,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<()> {
     session::start_logging(cli.global.verbose)?;
     kinvert_planner::log_contained_panics();
-    progress::listen_for_interrupts()?;
+    kinvert_terminal::listen_for_interrupts()?;
     let mut session = Session::new(cli.global);
     match cli.command {
         Command::Transfer(args) => commands::transfer::run(*args, &mut session),

@@ -7,12 +7,12 @@ use anyhow::Context;
 use kinvert::{Device, LoadOptions, ModelFiles, ModelSource, MotionModel, Precision, load_model};
 use kinvert_base::Progress;
 use kinvert_hub::{Error as HubError, Hub, ModelKind, ModelName};
+use kinvert_terminal::TerminalProgress;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::GlobalArgs;
 use crate::errors::Usage;
-use crate::progress::TerminalProgress;
 
 /// Variable that says what is logged, instead of `-v`.
 const LOG_VARIABLE: &str = "KINVERT_LOG";

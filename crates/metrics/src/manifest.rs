@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use kinvert_base::{Progress, write_file};
+use kinvert_base::{Progress, Within, write_file};
 use kinvert_video::{Clip, ReadOptions, read_clip};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -423,17 +423,4 @@ fn with_causes(error: &Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// Progress of a part of a stage: it hears that it should stop, and shows nothing.
-struct Within<'a>(&'a dyn Progress);
-
-impl Progress for Within<'_> {
-    fn start(&mut self, _stage: &str, _total: usize) {}
-    fn advance(&mut self, _done: usize, _detail: &str) {}
-    fn finish(&mut self) {}
-    fn note(&mut self, _message: &str) {}
-    fn is_cancelled(&self) -> bool {
-        self.0.is_cancelled()
-    }
 }

@@ -16,10 +16,9 @@ use kinvert::{
     InitialNoise, Integration, InversionSettings, MotionKind, Objective, Precision, SamplerKind,
     SiteSelection, TimestepRange,
 };
+use kinvert_terminal::named;
 use kinvert_video::Fit;
 use kinvert_world::{Background, Colour, Motion as SpriteMotion, Shape};
-use serde::de::DeserializeOwned;
-use serde::de::value::{Error as NameError, StrDeserializer};
 
 /// Most seeds that one command takes.
 const MAX_SEEDS: u64 = 10_000;
@@ -626,11 +625,6 @@ impl GenerationArgs {
             ..base
         }
     }
-}
-
-/// A value by the name it has in files; the error lists all names.
-fn named<T: DeserializeOwned>(name: &str) -> Result<T, NameError> {
-    T::deserialize(StrDeserializer::new(name))
 }
 
 fn frame_rate(text: &str) -> Result<FrameRate, String> {

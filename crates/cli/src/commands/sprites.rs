@@ -69,18 +69,15 @@ pub fn run(args: &SpritesArgs, session: &Session) -> anyhow::Result<()> {
 
 /// Renders one clip; `name` stands for its file in the caption.
 fn render(args: &RenderArgs, seed: u64, path: &Path, name: &str) -> anyhow::Result<Caption> {
-    let mut scene = match args.motion {
+    let scene = match args.motion {
         Some(motion) => Scene::random_with_motion(motion, seed),
         None => Scene::random(seed),
     };
-    scene.look = Look {
+    let scene = scene.with_look(Look {
         shape: args.shape.unwrap_or(scene.look.shape),
         colour: args.colour.unwrap_or(scene.look.colour),
         background: args.background.unwrap_or(scene.look.background),
-    };
-    if !scene.look.background.is_patterned() {
-        scene.pan_px = [0.0; 2]; // nothing would show it
-    }
+    });
     write_clip(&Clip::new(scene.render(), f64::from(FPS))?, path)?;
     Ok(Caption {
         file: name.into(),

@@ -208,6 +208,25 @@ impl ImagePreprocessor {
         Tensor::from_data(TensorData::new(values, [num_frames, 3, size, size]), device)
     }
 
+    /// Pixel values of images `[images, 3, size, size]` in 0..1 that have the network's size already: mean and deviation
+    /// are taken off, and nothing is rounded to levels.
+    ///
+    /// # Panics
+    /// If the images have another shape.
+    pub fn normalize<B: Backend>(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
+        let [_, channels, height, width] = images.dims();
+        assert_eq!(
+            [channels, height, width],
+            [3, self.crop_size, self.crop_size],
+            "channels, height and width of the images"
+        );
+        let of_channels = |values: [f32; 3]| {
+            Tensor::<B, 1>::from_floats(values, &images.device()).reshape([1, 3, 1, 1])
+        };
+        let (mean, std) = (of_channels(self.mean), of_channels(self.std));
+        (images - mean) / std
+    }
+
     /// The middle `[crop_size, crop_size, 3]` of the resized frame.
     fn resize_and_crop<'a>(&self, frame: &'a [u8], height: usize, width: usize) -> Cow<'a, [u8]> {
         let size = self.crop_size;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, TensorData};
 use burn_flex::Flex;
 use kinvert_nets::clip::{CLIPTextConfig, cosine_similarities};
 use kinvert_nets::{
@@ -240,6 +240,15 @@ fn sprites_clip_agrees_with_its_recording() {
         pixel_values.clone(),
         Tolerance::Absolute(1e-6),
     );
+    let images = frames
+        .chunks_exact(64 * 64 * 3)
+        .flat_map(|frame| (0..3).flat_map(|channel| frame.iter().skip(channel).step_by(3)))
+        .map(|level| f32::from(*level) / 255.0)
+        .collect::<Vec<f32>>();
+    let images = TensorData::new(images, [frames.len() / (64 * 64 * 3), 3, 64, 64]);
+    let images = Tensor::<B, 4>::from_data(images, &device);
+    let tolerance = Tolerance::Absolute(1e-6);
+    recording.expect("pixel_values", preprocessor.normalize(images), tolerance);
     let image_embeds = model.image_embeds(pixel_values);
     recording.expect("image_embeds", image_embeds.clone(), SPRITES);
 

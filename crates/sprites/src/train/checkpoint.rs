@@ -65,7 +65,14 @@ impl Checkpoint {
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::Reading { path, source }),
+            Err(source) => {
+                let action = "reading";
+                return Err(Error::Io {
+                    path,
+                    action,
+                    source,
+                });
+            }
         };
         Self::parse(&bytes)
             .map(Some)
@@ -181,6 +188,6 @@ impl Checkpoint {
             .map_err(|error| failed(error.to_string()))?;
         let bytes = safetensors::serialize(views, Some(metadata))
             .map_err(|error| failed(error.to_string()))?;
-        kinvert_base::write_file(&path, &bytes).map_err(|source| Error::Writing { path, source })
+        super::model_folder::write(&path, &bytes)
     }
 }

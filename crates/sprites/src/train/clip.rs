@@ -12,18 +12,21 @@ use image::RgbImage;
 use kinvert_nets::clip::{CLIPModel, CLIPTokenizer, ImagePreprocessor};
 use kinvert_nets::kernels::TrackingBackend;
 use kinvert_nets::parameters::{MapParameters, map_parameters};
-use kinvert_nets::{ModelFiles, state};
-use kinvert_world::SIZE;
+use kinvert_nets::{AutoencoderKL, ModelFiles, Precision, state};
 use rayon::prelude::*;
 
 use super::captions::{all_captions, number_of};
-use super::data::{Draws, held_out_frames, rendered};
+use super::data::{Draws, held_out_frames, pictures as decoded, pixels, rendered};
 use super::lesson::{Examination, Lesson, PartFile, Plain};
 use super::recipe::{Alias, Recipe};
-use crate::Error;
+use crate::judge::check_captions;
+use crate::{Error, Judge};
 
 /// Pictures of an examination: every caption twice.
 const EXAMINED: usize = 480;
+
+/// Pictures that go through the autoencoder at once.
+const DECODED_AT_ONCE: usize = 16;
 
 /// Largest spread of the blur that half of the pictures get, in pixels: generated clips are softer than the world.
 const SOFTEST: f64 = 1.0;
@@ -34,7 +37,11 @@ const TEXT: &str = "text_model.";
 /// The lesson; see the [module docs](self).
 pub struct ClipLesson<B: TrackingBackend> {
     draws: Draws,
+    /// Share of the pictures that go through the autoencoder.
+    decoded: f64,
+    vae: Option<AutoencoderKL<B::InnerBackend>>,
     preprocessor: ImagePreprocessor,
+    tokenizer: CLIPTokenizer,
     captions: Tensor<B, 2, Int>,
     /// What the text tower makes of the captions, if it stays as it is.
     texts: Option<Tensor<B, 2>>,
@@ -45,33 +52,37 @@ impl<B: TrackingBackend> ClipLesson<B> {
     /// What `clip/` of a model is trained with.
     ///
     /// # Errors
-    /// If its tokenizer or its settings cannot be read.
+    /// If its tokenizer or its settings cannot be read, or the autoencoder is wanted and cannot be loaded.
     pub fn new(
-        clip: &ModelFiles,
+        model: &ModelFiles,
         network: &CLIPModel<B>,
         draws: Draws,
         recipe: &Recipe,
         device: &B::Device,
     ) -> Result<Self, Error> {
-        let tokenizer = CLIPTokenizer::load(clip)?;
+        let clip = model.part("clip");
+        let tokenizer = CLIPTokenizer::load(&clip)?;
+        check_captions(&tokenizer, &clip)?;
+        let vae = match recipe.decoded > 0.0 {
+            true => Some(AutoencoderKL::load(
+                &model.part("vae"),
+                device,
+                Precision::F32,
+            )?),
+            false => None,
+        };
         let captions = all_captions(&tokenizer, device);
         let texts_stay = recipe.keep.iter().any(|start| start == TEXT);
         Ok(Self {
             draws,
-            preprocessor: ImagePreprocessor::load(clip)?,
+            decoded: recipe.decoded,
+            vae,
+            preprocessor: ImagePreprocessor::load(&clip)?,
+            tokenizer,
             texts: texts_stay.then(|| network.text_output(captions.clone()).pooler_output.detach()),
             captions,
             device: device.clone(),
         })
-    }
-
-    fn pixel_values<P: Backend>(&self, pictures: &[RgbImage], device: &P::Device) -> Tensor<P, 4> {
-        let bytes: Vec<u8> = pictures
-            .iter()
-            .flat_map(|picture| picture.as_raw().clone())
-            .collect();
-        let side = SIZE as usize;
-        self.preprocessor.pixel_values(&bytes, side, side, device)
     }
 
     /// The pictures of a step and the numbers of their looks.
@@ -83,14 +94,28 @@ impl<B: TrackingBackend> ClipLesson<B> {
             .collect();
         let source = self.draws.source();
         let indices: Vec<u64> = self.draws.indices(step).collect();
-        let pictures = frames.par_iter().zip(indices).map(|(frame, index)| {
+        let pictures = frames.par_iter().zip(&indices).map(|(frame, index)| {
             let picture = frame.render();
-            match source.uniform("soft", index) {
+            match source.uniform("soft", *index) {
                 draw if draw < 0.5 => picture,
                 draw => soften(&picture, (2.0 * draw - 1.0) * SOFTEST),
             }
         });
-        (pictures.collect(), labels)
+        let mut pictures: Vec<RgbImage> = pictures.collect();
+        let chosen = indices.iter().enumerate();
+        let chosen = chosen.filter(|(_, index)| source.uniform("decoded", **index) < self.decoded);
+        let chosen: Vec<usize> = chosen.map(|(place, _)| place).collect();
+        if let Some(vae) = &self.vae {
+            for places in chosen.chunks(DECODED_AT_ONCE) {
+                let originals: Vec<RgbImage> =
+                    places.iter().map(|place| frames[*place].render()).collect();
+                let latents = vae.encode(pixels(&originals, &self.device)).mean;
+                for (place, decoded) in places.iter().zip(decoded(vae.decode(latents))) {
+                    pictures[*place] = decoded;
+                }
+            }
+        }
+        (pictures, labels)
     }
 }
 
@@ -106,7 +131,8 @@ impl<B: TrackingBackend> Lesson<B> for ClipLesson<B> {
 
     fn loss(&self, network: &Self::Network, step: usize) -> Tensor<B, 1> {
         let (pictures, labels) = self.batch(step);
-        let images = network.image_embeds(self.pixel_values(&pictures, &self.device)); // [N, P]
+        let images = (pixels::<B>(&pictures, &self.device) + 1.0) / 2.0;
+        let images = network.image_embeds(self.preprocessor.normalize(images)); // [N, P]
         let texts = match &self.texts {
             Some(texts) => network.text_embeds_of(texts.clone()),
             None => network.text_embeds(self.captions.clone()),
@@ -120,22 +146,18 @@ impl<B: TrackingBackend> Lesson<B> for ClipLesson<B> {
     }
 
     fn examine(&self, network: &Plain<B, Self>) -> Result<Examination, Error> {
-        let texts = network.text_embeds(self.captions.clone().inner());
+        let judge = Judge::new(
+            network.clone(),
+            &self.tokenizer,
+            self.preprocessor.clone(),
+            &self.device,
+        );
         let frames = held_out_frames(EXAMINED);
-        let mut right = 0;
-        for frames in frames.chunks(60) {
-            let pixels = self.pixel_values(&rendered(frames), &self.device);
-            let logits = network.logits_per_image(network.image_embeds(pixels), texts.clone());
-            let best = logits.argmax(1).into_data();
-            let looks = frames
-                .iter()
-                .map(|frame| number_of(frame.scene.look) as i64);
-            right += best
-                .iter::<i64>()
-                .zip(looks)
-                .filter(|(best, look)| best == look)
-                .count();
-        }
+        let found = judge.looks(judge.embed(&rendered(&frames)))?;
+        let pairs = found.iter().zip(&frames);
+        let right = pairs
+            .filter(|(look, frame)| **look == frame.scene.look)
+            .count();
         Ok(Examination {
             measure: "exact captions",
             value: right as f64 / EXAMINED as f64,
@@ -160,7 +182,7 @@ impl<B: TrackingBackend> Lesson<B> for ClipLesson<B> {
 /// Gives words the token embeddings of others.
 ///
 /// # Errors
-/// [`Error::Recipe`] if one of the words is not one token.
+/// [`Error::Setting`] if one of the words is not one token.
 pub fn with_aliases<B: TrackingBackend>(
     network: CLIPModel<B>,
     clip: &ModelFiles,
@@ -196,11 +218,7 @@ pub fn with_aliases<B: TrackingBackend>(
     let token = |word: &str| match tokenizer.encode(word).ids[..] {
         // Start, the word, end.
         [_, token, end, padding, ..] if end == padding => Ok(token as usize),
-        _ => Err(Error::Recipe {
-            field: "alias",
-            found: format!("`{word}`"),
-            expected: "a word that is one token",
-        }),
+        _ => Err(Error::setting("alias", word, "a word that is one token")),
     };
     let rows = aliases
         .iter()

@@ -7,13 +7,7 @@ use kinvert_diffusion::NoiseSource;
 use kinvert_world::{FRAMES, Look, SIZE, Scene};
 use rayon::prelude::*;
 
-/// Training draws scenes of seeds below this; from here on they are [held out](held_out_scene).
-const HELD_OUT: u64 = 1 << 63;
-
-/// A scene that is never drawn in training.
-pub fn held_out_scene(index: u64) -> Scene {
-    Scene::random(HELD_OUT | index)
-}
+use crate::{HELD_OUT, held_out_scene};
 
 /// Draws for the steps of a training. A draw depends on the seed, the step and its place in the batch alone.
 #[derive(Clone, Copy)]
@@ -63,7 +57,7 @@ impl Draws {
         let scene = |index| {
             let seed = self
                 .source
-                .uniform_int("scene", index, 0..(HELD_OUT as usize));
+                .uniform_int("scene", index, 0..HELD_OUT.start as usize);
             Scene::random(seed as u64)
         };
         self.indices(step).map(scene).collect()
@@ -86,10 +80,7 @@ pub fn held_out_frames(count: usize) -> Vec<SceneFrame> {
     let looks: Vec<Look> = Look::all().collect();
     (0..count)
         .map(|index| SceneFrame {
-            scene: Scene {
-                look: looks[index % looks.len()],
-                ..held_out_scene(index as u64)
-            },
+            scene: held_out_scene(index as u64).with_look(looks[index % looks.len()]),
             frame: index % FRAMES,
         })
         .collect()

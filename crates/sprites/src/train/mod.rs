@@ -30,7 +30,6 @@ use kinvert_nets::{
     Precision, VideoUNet, VideoUNetConfig,
 };
 
-pub use data::held_out_scene;
 pub use recipe::{Alias, Recipe, Stage};
 
 use crate::Error;
@@ -120,7 +119,7 @@ fn train_on<B: TrackingBackend>(
                 false => CLIPModel::load(&files, device)?,
             };
             let network = clip::with_aliases(network, &files, &recipe.aliases)?;
-            let lesson = ClipLesson::<B>::new(&files, &network, draws, recipe, device)?;
+            let lesson = ClipLesson::<B>::new(from, &network, draws, recipe, device)?;
             run(training, &lesson, network, device, progress)
         }
         Stage::Vae => {
@@ -222,7 +221,9 @@ fn run<B: TrackingBackend, L: Lesson<B>>(
             last_checkpoint = Instant::now();
         }
         if is_cancelled && !is_last {
-            return Err(Error::Cancelled { step: done.steps });
+            let step = done.steps;
+            progress.note(&format!("the same command goes on after step {step}"));
+            return Err(Error::Cancelled);
         }
     }
     progress.finish();
@@ -255,9 +256,9 @@ fn earlier<B: burn::tensor::backend::Backend>(
         return Ok(None);
     };
     let path = folder.join(checkpoint::CHECKPOINT);
-    let other = |difference: &str| Error::OtherTraining {
+    let other = |difference| Error::OtherTraining {
         path: path.clone(),
-        difference: difference.into(),
+        difference,
     };
     if saved.progress.recipe != now.recipe {
         return Err(other("its settings differ"));
@@ -296,10 +297,7 @@ fn examine<B: TrackingBackend, L: Lesson<B>>(
     });
     if let Some(sheet) = examination.sheet {
         let path = folder.join(format!("samples-{:06}.png", done.steps));
-        std::fs::create_dir_all(folder).map_err(|source| Error::Writing {
-            path: folder.into(),
-            source,
-        })?;
+        model_folder::create(folder)?;
         kinvert_video::write_png(&sheet, &path)?;
     }
     Ok(())
@@ -316,8 +314,9 @@ fn keep<B: burn::tensor::backend::Backend>(
         curves::csv(&done.losses).as_bytes(),
     )?;
     let path = folder.join("losses.svg");
-    let svg = curves::svg(done).map_err(|reason| Error::Writing {
+    let svg = curves::svg(done).map_err(|reason| Error::Io {
         path: path.clone(),
+        action: "drawing",
         source: std::io::Error::other(reason),
     })?;
     model_folder::write(&path, svg.as_bytes())?;

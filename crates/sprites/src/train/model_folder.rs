@@ -86,8 +86,9 @@ pub fn write_parts(folder: &Path, parts: Vec<PartFile>) -> Result<(), Error> {
 
 /// A safetensors file of 16-bit floats, as PyTorch's tools write it.
 fn in_f16(path: &Path, tensors: Vec<NamedTensor>) -> Result<Vec<u8>, Error> {
-    let failed = |error: safetensors::SafeTensorError| Error::Writing {
+    let failed = |error: safetensors::SafeTensorError| Error::Io {
         path: path.into(),
+        action: "writing",
         source: std::io::Error::other(error),
     };
     let halves: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
@@ -113,14 +114,24 @@ fn in_f16(path: &Path, tensors: Vec<NamedTensor>) -> Result<Vec<u8>, Error> {
 
 /// Writes a file, and the folder it lies in if that is missing.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let failed = |source| Error::Writing {
+    let failed = |source| Error::Io {
         path: path.into(),
+        action: "writing",
         source,
     };
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
+        create(folder)?;
     }
     kinvert_base::write_file(path, bytes).map_err(failed)
+}
+
+/// Makes a folder, if it is not there.
+pub fn create(folder: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(folder).map_err(|source| Error::Io {
+        path: folder.into(),
+        action: "creating",
+        source,
+    })
 }
 
 /// Where a stage keeps what is not part of the model.

@@ -47,7 +47,7 @@ impl FromStr for Stage {
 
     fn from_str(name: &str) -> Result<Self, Error> {
         let found = Self::ALL.into_iter().find(|stage| stage.name() == name);
-        found.ok_or_else(|| Error::UnknownStage { found: name.into() })
+        found.ok_or_else(|| Error::setting("stage", name, Self::ALL.map(Self::name).join(", ")))
     }
 }
 
@@ -66,6 +66,9 @@ pub struct Recipe {
     /// has never read.
     #[serde(default)]
     pub aliases: Vec<Alias>,
+    /// Share of the pictures that CLIP sees as they come out of the autoencoder, which must be trained then: generated
+    /// clips look like that. 0 to 1.
+    pub decoded: f64,
     /// Steps of the optimiser.
     pub steps: usize,
     /// Frames (clips, when the whole denoising network is trained) in a step.
@@ -104,11 +107,7 @@ impl FromStr for Alias {
                 word: word.into(),
                 means: means.into(),
             }),
-            _ => Err(Error::Recipe {
-                field: "alias",
-                found: format!("`{text}`"),
-                expected: "word=other",
-            }),
+            _ => Err(Error::setting("alias", text, "word=other")),
         }
     }
 }
@@ -135,25 +134,40 @@ impl Recipe {
                 _ => Vec::new(),
             },
             aliases: Vec::new(),
-            steps,
+            decoded: 0.0,
+            steps: 0,
             batch,
             learning_rate,
-            warm_up: (steps / 50).clamp(1, 500),
+            warm_up: 0,
             weight_decay: 0.01,
             average_decay: 0.999,
             max_gradient_norm: 1.0,
             seed: 0,
         }
+        .with_steps(steps)
+    }
+
+    /// As many steps as given.
+    pub fn with_steps(mut self, steps: usize) -> Self {
+        self.steps = steps;
+        self.warm_up = (steps / 50).clamp(1, 500);
+        self
     }
 
     /// Checks every number.
     ///
     /// # Errors
-    /// [`Error::Recipe`] with the first that is out of range.
+    /// [`Error::Setting`] with the first that is out of range.
     pub fn check(&self) -> Result<(), Error> {
         let positive = |value: f64| value.is_finite() && value > 0.0;
         let share = |value: f64| (0.0..1.0).contains(&value);
-        let checks: [(&'static str, f64, bool, &'static str); 6] = [
+        let checks: [(&'static str, f64, bool, &'static str); 7] = [
+            (
+                "decoded",
+                self.decoded,
+                (0.0..=1.0).contains(&self.decoded),
+                "0 to 1",
+            ),
             (
                 "steps",
                 self.steps as f64,
@@ -167,36 +181,32 @@ impl Recipe {
                 "1 to 4096",
             ),
             (
-                "learning rate",
+                "learning-rate",
                 self.learning_rate,
                 positive(self.learning_rate),
                 "a positive number",
             ),
             (
-                "weight decay",
+                "weight-decay",
                 self.weight_decay,
                 share(self.weight_decay),
                 "0 up to 1",
             ),
             (
-                "decay of the average",
+                "average-decay",
                 self.average_decay,
                 share(self.average_decay),
                 "0 up to 1",
             ),
             (
-                "largest norm of gradients",
+                "max-gradient-norm",
                 self.max_gradient_norm,
                 positive(self.max_gradient_norm),
                 "a positive number",
             ),
         ];
         match checks.into_iter().find(|(_, _, fits, _)| !fits) {
-            Some((field, found, _, expected)) => Err(Error::Recipe {
-                field,
-                found: found.to_string(),
-                expected,
-            }),
+            Some((field, found, _, expected)) => Err(Error::setting(field, found, expected)),
             None => Ok(()),
         }
     }
@@ -256,49 +266,24 @@ mod tests {
                 Recipe::of(stage, from_scratch).check().unwrap();
             }
         }
-        let good = Recipe::of(Stage::Vae, false);
+        let with = |change: fn(&mut Recipe)| {
+            let mut recipe = Recipe::of(Stage::Vae, false);
+            change(&mut recipe);
+            recipe
+        };
         let bad = [
+            (with(|recipe| recipe.steps = 0), "steps"),
+            (with(|recipe| recipe.batch = 0), "batch"),
+            (with(|recipe| recipe.decoded = 1.1), "decoded"),
             (
-                Recipe {
-                    steps: 0,
-                    ..good.clone()
-                },
-                "steps",
+                with(|recipe| recipe.learning_rate = f64::NAN),
+                "learning-rate",
             ),
+            (with(|recipe| recipe.weight_decay = 1.0), "weight-decay"),
+            (with(|recipe| recipe.average_decay = -0.1), "average-decay"),
             (
-                Recipe {
-                    batch: 0,
-                    ..good.clone()
-                },
-                "batch",
-            ),
-            (
-                Recipe {
-                    learning_rate: f64::NAN,
-                    ..good.clone()
-                },
-                "learning rate",
-            ),
-            (
-                Recipe {
-                    weight_decay: 1.0,
-                    ..good.clone()
-                },
-                "weight decay",
-            ),
-            (
-                Recipe {
-                    average_decay: -0.1,
-                    ..good.clone()
-                },
-                "average",
-            ),
-            (
-                Recipe {
-                    max_gradient_norm: 0.0,
-                    ..good
-                },
-                "gradients",
+                with(|recipe| recipe.max_gradient_norm = 0.0),
+                "max-gradient-norm",
             ),
         ];
         for (recipe, field) in bad {

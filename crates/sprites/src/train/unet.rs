@@ -19,9 +19,9 @@ use kinvert_world::{FPS, FRAMES, Look, Scene};
 use rayon::prelude::*;
 
 use super::captions::{number_of, token_ids};
-use super::data::{Draws, SceneFrame, held_out_scene, pictures, pixels, rendered};
+use super::data::{Draws, SceneFrame, pictures, pixels, rendered};
 use super::lesson::{Examination, Lesson, PartFile, Plain};
-use crate::Error;
+use crate::{Error, held_out_scene};
 
 /// Share of draws whose caption is left out.
 const DROPPED_CAPTIONS: f64 = 0.1;

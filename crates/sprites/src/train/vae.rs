@@ -124,10 +124,9 @@ impl<B: TrackingBackend> Lesson<B> for VaeLesson<B> {
         if !self.encoder_learns {
             return Ok(vec![weights]);
         }
-        let invalid = |error: serde_json::Error| Error::Model {
+        let invalid = |source| Error::Configuration {
             path: "vae/config.json".into(),
-            found: error.to_string(),
-            expected: "the configuration of an autoencoder".into(),
+            source,
         };
         let mut config: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&self.config).map_err(invalid)?;

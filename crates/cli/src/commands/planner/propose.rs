@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 use super::models::{self, TEMPLATE};
 use crate::args::planner::ProposeArgs;
 use crate::errors::Usage as Misused;
-use crate::progress::Spinner;
 use crate::session::Session;
+use crate::spinner::Spinner;
 
 /// Ends of the names of papers that are no part of the names of their plans.
 const ENDS: [&str; 10] = [
