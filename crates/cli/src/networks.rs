@@ -23,7 +23,7 @@ const TORCH_FIDELITY_WEIGHTS: &str = "weights-inception-2015-12-05-6726825d.pth"
 
 /// Fetches the networks that the user chose by published names, as far as they are not there.
 pub fn fetch(args: &NetworkArgs, session: &Session) -> anyhow::Result<()> {
-    if let Some(name) = &args.clip {
+    if let Some(name) = &args.clip_model {
         session.find(Path::new(name), ModelKind::Network)?;
     }
     Ok(())
@@ -36,7 +36,7 @@ pub fn evaluator(args: &NetworkArgs, device: Device) -> anyhow::Result<Evaluator
     if let Some(grid) = args.tracker.grid {
         evaluator = evaluator.with_grid(grid)?;
     }
-    if let Some(name) = &args.clip {
+    if let Some(name) = &args.clip_model {
         evaluator = evaluator.with_clip(ModelFiles::find(name, ModelKind::Network)?, name);
     }
     let (published, resize) = match args.features {

@@ -14,11 +14,20 @@ use crate::{autoencoder_kl, unet};
 pub trait Published<B: Backend>: Module<B> {
     /// What is called otherwise in checkpoints.
     fn key_map() -> Vec<(&'static str, &'static str)>;
+
+    /// What checkpoints hold beside the parameters.
+    fn constants(&self) -> Vec<NamedTensor> {
+        Vec::new()
+    }
 }
 
 impl<B: Backend> Published<B> for CLIPModel<B> {
     fn key_map() -> Vec<(&'static str, &'static str)> {
         Vec::new()
+    }
+
+    fn constants(&self) -> Vec<NamedTensor> {
+        vec![self.logit_scale()]
     }
 }
 
@@ -52,7 +61,7 @@ pub struct NamedTensor {
     pub values: Vec<f32>,
 }
 
-/// The parameters of a network as its checkpoint holds them, in the order of the network's fields: what
+/// The tensors of a network as its checkpoint holds them, in the order of the network's fields: what
 /// [`Weights::fill`](crate::Weights::fill) reads back.
 pub fn state<B: Backend, M: Published<B>>(network: &M) -> Vec<NamedTensor> {
     struct State<'a> {
@@ -94,6 +103,7 @@ pub fn state<B: Backend, M: Published<B>>(network: &M) -> Vec<NamedTensor> {
         tensors: Vec::new(),
     };
     network.visit(&mut state);
+    state.tensors.extend(network.constants());
     state.tensors
 }
 

@@ -82,7 +82,7 @@ pub struct NetworkArgs {
     /// CLIP: a folder in the transformers layout, or a published name such as openai/clip-vit-large-patch14, which is
     /// fetched if it is not there [default: the built-in one]
     #[arg(long, value_name = "NAME|FOLDER")]
-    pub clip: Option<String>,
+    pub clip_model: Option<String>,
     #[command(flatten)]
     pub tracker: TrackerArgs,
     /// Where FID and KID take features from

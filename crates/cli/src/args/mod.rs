@@ -792,6 +792,27 @@ mod tests {
         }
     }
 
+    /// The library checks this in builds without optimisation only, which are never made.
+    #[test]
+    fn no_command_has_two_arguments_of_one_name() {
+        fn check(command: &clap::Command) {
+            let mut seen = std::collections::HashSet::new();
+            for argument in command.get_arguments() {
+                let name = argument.get_id().as_str().to_owned();
+                let long = argument.get_long().map(|long| format!("--{long}"));
+                for name in long.into_iter().chain([name]) {
+                    let path = command.get_name();
+                    assert!(seen.insert(name.clone()), "{path} has two of {name}");
+                }
+            }
+            command.get_subcommands().for_each(check);
+        }
+
+        let mut command = <Cli as clap::CommandFactory>::command();
+        command.build();
+        check(&command);
+    }
+
     #[test]
     fn what_is_absent_comes_from_the_model() {
         let base = InversionSettings {

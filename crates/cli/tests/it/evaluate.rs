@@ -480,12 +480,18 @@ fn wrong_usage_is_told_apart_from_failure() {
     kinvert(["evaluate", "absent.mp4", "--no-cache"])
         .ended(1)
         .saying(&["absent.mp4"]);
-    kinvert(["evaluate", &clip, "--clip", "openai/absent", "--no-cache"])
-        .ended(1)
-        .saying(&[
-            "openai/absent",
-            "hint: run `kinvert models pull openai/absent`",
-        ]);
+    kinvert([
+        "evaluate",
+        &clip,
+        "--clip-model",
+        "openai/absent",
+        "--no-cache",
+    ])
+    .ended(1)
+    .saying(&[
+        "openai/absent",
+        "hint: run `kinvert models pull openai/absent`",
+    ]);
     kinvert([
         "evaluate",
         &clip,

@@ -9,7 +9,7 @@ use super::vision::{CLIPVisionConfig, CLIPVisionOutput, CLIPVisionTransformer};
 use super::{Section, is_position_ids};
 use crate::kernels::NetBackend;
 use crate::weights::OpenWeights;
-use crate::{Error, ModelFiles, Weights};
+use crate::{Error, ModelFiles, NamedTensor, Weights};
 
 /// Key of the logarithm of the factor between cosines and logits.
 const LOGIT_SCALE: &str = "logit_scale";
@@ -110,6 +110,15 @@ impl<B: NetBackend> CLIPModel<B> {
             logit_scale,
             ..weights.fill(network, &[])?
         })
+    }
+
+    /// The learned scale as its checkpoint holds it.
+    pub(crate) fn logit_scale(&self) -> NamedTensor {
+        NamedTensor {
+            name: LOGIT_SCALE.into(),
+            shape: Vec::new(),
+            values: vec![self.logit_scale],
+        }
     }
 
     /// The configuration of the text tower.

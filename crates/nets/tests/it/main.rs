@@ -12,6 +12,7 @@ mod cotracker;
 mod half;
 mod inception;
 mod original;
+mod parameters;
 mod published;
 mod pytorch;
 mod pytorch_clip;

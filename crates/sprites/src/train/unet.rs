@@ -7,6 +7,7 @@
 use std::num::NonZeroUsize;
 
 use burn::tensor::{Tensor, TensorData};
+use image::RgbImage;
 use kinvert_diffusion::{
     Guidance, NoiseSchedule, NoiseSource, PredictionType, SamplerKind, SchedulerConfig,
 };
@@ -38,8 +39,9 @@ const EXAMINED: usize = 12;
 /// Timesteps of an examination.
 const EXAMINED_TIMESTEPS: [usize; 4] = [150, 400, 650, 900];
 
-/// Captions, by number, that a sample sheet shows, and how.
-const SAMPLED: [usize; 6] = [5, 52, 107, 145, 190, 236];
+/// Captions, by number, that a sample sheet shows, and how. Single frames are sooner made, so they are more.
+const SAMPLED: [usize; 4] = [5, 107, 145, 236];
+const SAMPLED_FRAMES: usize = 40;
 const SAMPLING_STEPS: usize = 15;
 const GUIDANCE: f64 = 5.0;
 
@@ -87,7 +89,7 @@ impl<B: TrackingBackend> UNetLesson<B> {
     }
 
     /// What is shown in a step: pictures, scene after scene, and how many of each.
-    fn pictures(&self, step: usize) -> (Vec<Look>, Vec<image::RgbImage>, usize) {
+    fn pictures(&self, step: usize) -> (Vec<Look>, Vec<RgbImage>, usize) {
         match self.single_frames {
             true => {
                 let frames = self.draws.frames(step);
@@ -103,7 +105,7 @@ impl<B: TrackingBackend> UNetLesson<B> {
     }
 
     /// Scaled latents `[clips, channels, frames, height, width]` of pictures, `frames` of each clip.
-    fn latents(&self, pictures: &[image::RgbImage], frames: usize) -> Tensor<B::InnerBackend, 5> {
+    fn latents(&self, pictures: &[RgbImage], frames: usize) -> Tensor<B::InnerBackend, 5> {
         let images = pixels::<B::InnerBackend>(pictures, &self.device);
         let [count, channels, height, width] = images.dims();
         let clips = images
@@ -141,6 +143,7 @@ impl<B: TrackingBackend> UNetLesson<B> {
         &self,
         network: &VideoUNet<B::InnerBackend>,
         captions: &[usize],
+        frames: usize,
     ) -> Result<Tensor<B::InnerBackend, 5>, Error> {
         let guidance = Guidance::new(GUIDANCE)?;
         let mut sampler = SamplerKind::Ddim.build(&self.schedule, SAMPLING_STEPS)?;
@@ -148,7 +151,7 @@ impl<B: TrackingBackend> UNetLesson<B> {
         let shape = [
             captions.len(),
             self.vae.latent_channels(),
-            FRAMES,
+            frames,
             height,
             width,
         ];
@@ -164,12 +167,39 @@ impl<B: TrackingBackend> UNetLesson<B> {
         Ok(latents)
     }
 
+    /// Clips of some captions, one below the other.
+    fn sheet_of_clips(&self, network: &VideoUNet<B::InnerBackend>) -> Result<RgbImage, Error> {
+        let captions: Vec<String> = Look::all().map(|look| look.caption()).collect();
+        let decoded = self.decoded(self.sample(network, &SAMPLED, FRAMES)?);
+        let clips = decoded
+            .chunks(FRAMES)
+            .map(|frames| Clip::new(frames.to_vec(), f64::from(FPS)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let labels = SAMPLED.iter().map(|number| captions[*number].as_str());
+        let rows: Vec<(&str, &Clip)> = labels.zip(&clips).collect();
+        Ok(contact_sheet(&rows, 8)?)
+    }
+
+    /// Single frames of captions from all over the list, eight in a row.
+    fn sheet_of_frames(&self, network: &VideoUNet<B::InnerBackend>) -> Result<RgbImage, Error> {
+        let captions: Vec<usize> = (0..SAMPLED_FRAMES)
+            .map(|index| index * self.no_caption() / SAMPLED_FRAMES)
+            .collect();
+        let decoded = self.decoded(self.sample(network, &captions, 1)?);
+        let rows = decoded
+            .chunks(8)
+            .map(|frames| Clip::new(frames.to_vec(), f64::from(FPS)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let rows: Vec<(&str, &Clip)> = rows.iter().map(|row| ("", row)).collect();
+        Ok(contact_sheet(&rows, 8)?)
+    }
+
     fn latent_size(&self) -> [usize; 2] {
         [kinvert_world::SIZE as usize / self.vae.spatial_compression(); 2]
     }
 
     /// Pictures of clips of scaled latents, clip after clip.
-    fn decoded(&self, latents: Tensor<B::InnerBackend, 5>) -> Vec<image::RgbImage> {
+    fn decoded(&self, latents: Tensor<B::InnerBackend, 5>) -> Vec<RgbImage> {
         let latents = self.vae.unscale_latents(latents);
         let clips = self.vae.decode_frames(latents, SLICES, &mut |_, _| {});
         let [batch, channels, frames, height, width] = clips.dims();
@@ -214,7 +244,7 @@ impl<B: TrackingBackend> UNetLesson<B> {
 }
 
 /// The pictures of scenes, scene after scene.
-fn clips(scenes: &[Scene]) -> Vec<image::RgbImage> {
+fn clips(scenes: &[Scene]) -> Vec<RgbImage> {
     scenes
         .par_iter()
         .flat_map_iter(|scene| scene.render())
@@ -267,19 +297,13 @@ impl<B: TrackingBackend> Lesson<B> for UNetLesson<B> {
     }
 
     fn examine(&self, network: &Plain<B, Self>) -> Result<Examination, Error> {
-        let value = self.held_out_loss(network);
-        let captions: Vec<String> = Look::all().map(|look| look.caption()).collect();
-        let decoded = self.decoded(self.sample(network, &SAMPLED)?);
-        let clips = decoded
-            .chunks(FRAMES)
-            .map(|frames| Clip::new(frames.to_vec(), f64::from(FPS)))
-            .collect::<Result<Vec<_>, _>>()?;
-        let labels = SAMPLED.iter().map(|number| captions[*number].as_str());
-        let rows: Vec<(&str, &Clip)> = labels.zip(&clips).collect();
         Ok(Examination {
             measure: "held-out loss",
-            value,
-            sheet: Some(contact_sheet(&rows, 8)?),
+            value: self.held_out_loss(network),
+            sheet: Some(match self.single_frames {
+                true => self.sheet_of_frames(network)?,
+                false => self.sheet_of_clips(network)?,
+            }),
         })
     }
 

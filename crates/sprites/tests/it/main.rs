@@ -4,3 +4,4 @@
 
 mod evaluate;
 mod support;
+mod training;
