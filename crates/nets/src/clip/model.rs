@@ -83,6 +83,17 @@ pub struct CLIPModel<B: Backend> {
     logit_scale: f32,
 }
 
+impl<B: Backend> CLIPModel<B> {
+    /// The learned scale as its checkpoint holds it.
+    pub(crate) fn logit_scale(&self) -> NamedTensor {
+        NamedTensor {
+            name: LOGIT_SCALE.into(),
+            shape: Vec::new(),
+            values: vec![self.logit_scale],
+        }
+    }
+}
+
 impl<B: NetBackend> CLIPModel<B> {
     /// Reads `config.json` and the weights ([`crate::weight_files`] of `model`) from a folder.
     ///
@@ -110,15 +121,6 @@ impl<B: NetBackend> CLIPModel<B> {
             logit_scale,
             ..weights.fill(network, &[])?
         })
-    }
-
-    /// The learned scale as its checkpoint holds it.
-    pub(crate) fn logit_scale(&self) -> NamedTensor {
-        NamedTensor {
-            name: LOGIT_SCALE.into(),
-            shape: Vec::new(),
-            values: vec![self.logit_scale],
-        }
     }
 
     /// The configuration of the text tower.

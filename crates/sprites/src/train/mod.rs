@@ -45,7 +45,7 @@ use vae::VaeLesson;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(120);
 
 /// Examinations of a training, the one at its end included.
-const EXAMINATIONS: usize = 20;
+const EXAMINATIONS: usize = 10;
 
 /// What is trained, on what, and where the result goes.
 pub struct Training {

@@ -34,13 +34,13 @@ const MAX_SNR: f64 = 5.0;
 const SLICES: Slices = Slices::of(NonZeroUsize::new(16).unwrap());
 
 /// Clips, each at [`EXAMINED_TIMESTEPS`], of an examination.
-const EXAMINED: usize = 12;
+const EXAMINED: usize = 8;
 
 /// Timesteps of an examination.
 const EXAMINED_TIMESTEPS: [usize; 4] = [150, 400, 650, 900];
 
 /// Captions, by number, that a sample sheet shows, and how. Single frames are sooner made, so they are more.
-const SAMPLED: [usize; 4] = [5, 107, 145, 236];
+const SAMPLED: [usize; 3] = [5, 107, 236];
 const SAMPLED_FRAMES: usize = 40;
 const SAMPLING_STEPS: usize = 15;
 const GUIDANCE: f64 = 5.0;
