@@ -250,8 +250,7 @@ impl Look {
 
     /// The caption, for example `a red circle on a gray background` or `an orange ring on a black background`.
     ///
-    /// The first weights of the built-in model saw `a orange` in training, so for them `an` is a word they
-    /// have never read.
+    /// The text encoder of the built-in model reads `an` as `a`.
     pub fn caption(&self) -> String {
         let Self {
             colour,
