@@ -46,6 +46,11 @@ impl Session {
         self.global.quiet
     }
 
+    /// Whether the user chose a model.
+    pub fn has_model_argument(&self) -> bool {
+        self.global.model.is_some()
+    }
+
     /// The model that the user chose, as a study names it: the path of a folder, or a published name, whose files are
     /// fetched if they are not there. None for the built-in one.
     pub fn model_name(&self) -> anyhow::Result<Option<String>> {

@@ -45,8 +45,10 @@ impl<B: Backend> Published<B> for AutoencoderKL<B> {
 
 impl<B: Backend> Published<B> for VideoUNet<B> {
     fn key_map() -> Vec<(&'static str, &'static str)> {
-        // As a field of an enum's variant, the network adds no name of its own.
-        unet::KEY_MAPS.concat()
+        let mut key_map = unet::KEY_MAPS.concat();
+        // The kind of network is no part of a name.
+        key_map.extend([(".Condition3D.", "."), (".Motion.", ".")]);
+        key_map
     }
 }
 

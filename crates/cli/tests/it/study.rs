@@ -186,6 +186,16 @@ fn what_was_understood_is_told_and_strict_refuses_the_rest() {
         .ended(2)
         .saying(&["a study says itself what it runs on"]);
     assert!(!lab.path("out").exists());
+    // Another model may run it, if it is there; a study that was begun keeps the one it has.
+    let mut arguments = lab.run("out");
+    arguments.extend(["--model", "absent"].map(String::from));
+    kinvert(arguments).ended(1).saying(&["absent"]);
+    let begun = lab.path("begun");
+    std::fs::create_dir(&begun).unwrap();
+    kinvert(["study", "run", text(&begun), "--model", "absent"])
+        .ended(2)
+        .saying(&["a study that was begun has its own folder, model and contents"]);
+    assert!(!lab.path("out").exists());
 }
 
 #[test]

@@ -53,11 +53,7 @@ fn draw(progress: &Progress, text: &mut String) -> Result<(), Box<dyn std::error
         .iter()
         .map(|measured| (measured.steps as f64, measured.value))
         .collect();
-    let top = measured
-        .iter()
-        .map(|(_, value)| *value)
-        .fold(1e-9, f64::max)
-        * 1.1;
+    let [bottom, top] = margins(measured.iter().map(|(_, value)| *value));
 
     let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
@@ -68,10 +64,11 @@ fn draw(progress: &Progress, text: &mut String) -> Result<(), Box<dyn std::error
         .set_label_area_size(LabelAreaPosition::Bottom, 36)
         .caption(progress.recipe.stage.name(), ("sans-serif", 18))
         .build_cartesian_2d(0.0..steps, (low..high).log_scale())?
-        .set_secondary_coord(0.0..steps, 0.0..top);
+        .set_secondary_coord(0.0..steps, bottom..top);
     chart
         .configure_mesh()
         .x_desc("step")
+        .x_label_formatter(&|step| format!("{step:.0}"))
         .y_desc("loss")
         .draw()?;
     chart.draw_series(LineSeries::new(points, &BLUE))?;
@@ -92,6 +89,17 @@ fn draw(progress: &Progress, text: &mut String) -> Result<(), Box<dyn std::error
     Ok(())
 }
 
+/// The range of values with some room on either side.
+fn margins(values: impl Iterator<Item = f64> + Clone) -> [f64; 2] {
+    let lowest = values.clone().fold(f64::MAX, f64::min);
+    let highest = values.fold(f64::MIN, f64::max);
+    let room = 0.15 * (highest - lowest).max(0.1 * highest.abs()).max(1e-9);
+    match lowest <= highest {
+        true => [lowest - room, highest + room],
+        false => [0.0, 1.0],
+    }
+}
+
 /// (step, mean loss over a run of steps that ends there).
 fn smoothed(losses: &[f32]) -> Vec<(f64, f64)> {
     let run = losses.len().div_ceil(POINTS).max(1);
@@ -100,4 +108,51 @@ fn smoothed(losses: &[f32]) -> Vec<(f64, f64)> {
     let ends = losses.chunks(run).enumerate();
     ends.map(|(index, losses)| ((index * run + losses.len()) as f64, mean(losses)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::checkpoint::Measured;
+    use crate::train::{Recipe, Stage};
+
+    #[test]
+    fn points_are_means_over_runs_of_steps() {
+        assert_eq!(smoothed(&[3.0, 1.0]), [(1.0, 3.0), (2.0, 1.0)]);
+        let many: Vec<f32> = (0..900).map(|step| (step % 3) as f32).collect();
+        let points = smoothed(&many);
+        assert_eq!(points.len(), POINTS);
+        assert!(points.iter().all(|(_, loss)| *loss == 1.0));
+        assert_eq!(points[POINTS - 1].0, 900.0);
+    }
+
+    #[test]
+    fn every_training_has_a_picture() {
+        let progress = |losses: Vec<f32>, values: &[f64]| Progress {
+            recipe: Recipe::of(Stage::Clip, false),
+            started_from: String::new(),
+            steps: losses.len(),
+            losses,
+            measured: values
+                .iter()
+                .map(|value| Measured {
+                    steps: 1,
+                    measure: "exact captions".into(),
+                    value: *value,
+                })
+                .collect(),
+        };
+        for (losses, values) in [
+            (vec![], vec![]),
+            (vec![0.5], vec![]),
+            (vec![0.0, 0.0], vec![0.0]),
+            (vec![2.0, 1.0, 0.5], vec![0.3, 0.3]),
+        ] {
+            let has_losses = !losses.is_empty();
+            let picture = svg(&progress(losses, &values)).unwrap();
+            assert_eq!(picture.contains("<svg"), has_losses);
+            assert!(!has_losses || values.is_empty() || picture.contains("exact captions"));
+        }
+        assert_eq!(csv(&[0.5, 0.25]), "step,loss\n1,0.5\n2,0.25\n");
+    }
 }

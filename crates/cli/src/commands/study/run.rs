@@ -60,9 +60,9 @@ fn begun(args: &RunArgs, session: &Session) -> anyhow::Result<StudyFolder> {
         anyhow::Error::from(Usage(mistake))
     };
     if path.is_dir() {
-        if args.out.is_some() || !args.contents.is_empty() {
+        if args.out.is_some() || !args.contents.is_empty() || session.has_model_argument() {
             return Err(refuse(
-                "a study that was begun has its own folder and contents; change its study.toml",
+                "a study that was begun has its own folder, model and contents; change its study.toml",
             ));
         }
         return Ok(StudyFolder::open(path)?);
@@ -75,6 +75,10 @@ fn begun(args: &RunArgs, session: &Session) -> anyhow::Result<StudyFolder> {
         }
         Document::Study(mut study) => {
             study.fill_in();
+            session.refuse_model_parts()?;
+            if let Some(model) = session.model_name()? {
+                study.model = Some(model);
+            }
             study
         }
         Document::Plan { plan, name, bytes } => {
