@@ -585,10 +585,10 @@ pub struct GenerationArgs {
     /// Factor on the LoRA [default: 1 for that of --lora, 0 for one that the motion holds]
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub lora_strength: Option<f64>,
-    /// Factor on the differences of --debias difference [default: the model's; built in 6, published 1]
+    /// Factor on the differences of --debias difference [default: the model's; built in 4, published 1]
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub difference_gain: Option<f64>,
-    /// Scale of classifier-free guidance [default: the model's; built in 7.5, published 12]
+    /// Scale of classifier-free guidance [default: the model's; built in 5, published 12]
     #[arg(long, value_name = "SCALE")]
     pub guidance: Option<f64>,
     /// Prompt that guidance leads away from [default: the model's; published empty]
