@@ -173,6 +173,11 @@ mod tests {
             device: "cpu".into(),
             settings: Settings {
                 transfer_clips: 2,
+                generation: kinvert::GenerationSettings {
+                    steps: 15,
+                    guidance: 7.5,
+                    ..kinvert::GenerationSettings::default()
+                },
                 ..Settings::of(&model_files()).unwrap()
             },
             vae: Some(Timed {

@@ -290,6 +290,13 @@ fn examine<B: TrackingBackend, L: Lesson<B>>(
     folder: &Path,
 ) -> Result<(), Error> {
     let examination = lesson.examine(averaged)?;
+    if !examination.value.is_finite() {
+        let what = examination.measure;
+        return Err(Error::Diverged {
+            step: done.steps,
+            what,
+        });
+    }
     done.measured.push(Measured {
         steps: done.steps,
         measure: examination.measure.into(),

@@ -254,7 +254,7 @@ mod tests {
         }
         let error = "unet".parse::<Stage>().unwrap_err().to_string();
         assert!(
-            error.contains("`unet`") && error.contains("unet-video"),
+            error.contains("is unet,") && error.contains("unet-video"),
             "{error}"
         );
     }
