@@ -1,8 +1,8 @@
 //! Training: from the sprite world to a folder in the published layout.
 //!
-//! A [`Recipe`] says what is trained; the lessons ([`clip`], [`vae`], [`unet`]) say what a step looks at; [`optimiser`]
-//! changes the weights. Everything that is drawn is a function of the seed and the step, and a [`checkpoint`] holds the
-//! rest, so a training that was stopped goes on as if it had not been.
+//! A [`Recipe`] says what is trained; the lessons (`clip.rs`, `vae.rs`, `unet.rs`) say what a step looks at;
+//! `optimiser.rs` changes the weights. Everything that is drawn is a function of the seed and the step, and a checkpoint
+//! holds the rest, so a training that was stopped goes on as if it had not been.
 
 mod captions;
 mod checkpoint;
