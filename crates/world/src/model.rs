@@ -34,6 +34,11 @@ const FILES: EmbeddedFiles = embedded![
     "vae/diffusion_pytorch_model.safetensors",
 ];
 
+/// Names of the files of the built-in model, and of every model of this world.
+pub fn model_file_names() -> impl Iterator<Item = &'static str> {
+    FILES.iter().map(|(name, _)| *name)
+}
+
 /// The files of the built-in model.
 pub fn model_files() -> ModelFiles {
     ModelFiles::embedded("sprites", FILES)

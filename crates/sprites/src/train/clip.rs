@@ -63,6 +63,7 @@ impl<B: TrackingBackend> ClipLesson<B> {
         let clip = model.part("clip");
         let tokenizer = CLIPTokenizer::load(&clip)?;
         check_captions(&tokenizer, &clip)?;
+        tokenizer.check_fits(network.text_config())?;
         let vae = match recipe.decoded > 0.0 {
             true => Some(AutoencoderKL::load(
                 &model.part("vae"),

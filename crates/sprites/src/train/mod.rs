@@ -26,8 +26,8 @@ use burn::tensor::Tensor;
 use kinvert_nets::kernels::TrackingBackend;
 use kinvert_nets::weights::in_precision;
 use kinvert_nets::{
-    AutoencoderKL, AutoencoderKLConfig, CLIPConfig, CLIPModel, Device, ModelFiles, OnDevice,
-    Precision, VideoUNet, VideoUNetConfig,
+    AutoencoderKL, AutoencoderKLConfig, CLIPConfig, CLIPModel, CLIPTextConfig, Device, ModelFiles,
+    OnDevice, Precision, VideoUNet, VideoUNetConfig,
 };
 
 pub use recipe::{Alias, Recipe, Stage};
@@ -105,6 +105,7 @@ fn train_on<B: TrackingBackend>(
     progress: &mut dyn kinvert_base::Progress,
 ) -> Result<Trained, Error> {
     let Training { recipe, from, .. } = training;
+    check_parts(from)?;
     let draws = Draws::new(recipe.seed, recipe.batch);
     let scratch = recipe.from_scratch;
     match recipe.stage {
@@ -156,6 +157,53 @@ fn train_on<B: TrackingBackend>(
             };
             run(training, &lesson, network, device, progress)
         }
+    }
+}
+
+/// Checks that the parts of a model fit each other and the sprite world.
+fn check_parts(model: &ModelFiles) -> Result<(), Error> {
+    let other = |found: String, expected: String| Error::OtherClips {
+        model: model.name(),
+        found,
+        expected,
+    };
+    let side = kinvert_world::SIZE as usize;
+    let vae: AutoencoderKLConfig = model.part("vae").json("config.json")?;
+    vae.validate(&model.part("vae").label("config.json"))?;
+    let unet = VideoUNetConfig::read(&model.part("unet"))?;
+    let clip: CLIPConfig = model.part("clip").json("config.json")?;
+    let text: CLIPTextConfig = model.part("text_encoder").json("config.json")?;
+    let step = 1 << (vae.block_out_channels.len() + unet.levels() - 2);
+    let checks = [
+        (
+            "colours of a pixel",
+            [vae.in_channels, vae.out_channels],
+            [3; 2],
+        ),
+        (
+            "latent channels",
+            unet.latent_channels(),
+            [vae.latent_channels; 2],
+        ),
+        (
+            "channels of text states",
+            [unet.cross_attention_dim(), clip.text_config.hidden_size],
+            [text.hidden_size; 2],
+        ),
+        (
+            "pixels a side",
+            [clip.vision_config.image_size, side % step],
+            [side, 0],
+        ),
+    ];
+    match checks
+        .into_iter()
+        .find(|(_, found, expected)| found != expected)
+    {
+        Some((what, found, expected)) => {
+            Err(other(format!("{found:?} {what}"), format!("{expected:?}")))
+        }
+        None => Ok(()),
     }
 }
 

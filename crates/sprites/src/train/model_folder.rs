@@ -5,36 +5,13 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::f16;
 use kinvert_nets::{ModelFiles, NamedTensor};
+use kinvert_world::model::model_file_names;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use super::lesson::PartFile;
 use super::tokenizer;
 use crate::Error;
-
-/// Every file of a model of the sprite world.
-const FILES: [&str; 20] = [
-    "kinvert.json",
-    "model_index.json",
-    "clip/config.json",
-    "clip/merges.txt",
-    "clip/model.safetensors",
-    "clip/preprocessor_config.json",
-    "clip/special_tokens_map.json",
-    "clip/tokenizer_config.json",
-    "clip/vocab.json",
-    "scheduler/scheduler_config.json",
-    "text_encoder/config.json",
-    "text_encoder/model.safetensors",
-    "tokenizer/merges.txt",
-    "tokenizer/special_tokens_map.json",
-    "tokenizer/tokenizer_config.json",
-    "tokenizer/vocab.json",
-    "unet/config.json",
-    "unet/diffusion_pytorch_model.safetensors",
-    "vae/config.json",
-    "vae/diffusion_pytorch_model.safetensors",
-];
 
 /// Copies a model into a folder, unless one is there already. For one that is trained from scratch the tokenizer is made
 /// anew.
@@ -47,7 +24,7 @@ pub fn prepare(folder: &Path, from: &ModelFiles, from_scratch: bool) -> Result<(
     }
     // The index comes last: with it the folder is a model.
     let index = |name: &&str| *name == "model_index.json";
-    let (last, first): (Vec<&str>, Vec<&str>) = FILES.into_iter().partition(index);
+    let (last, first): (Vec<&str>, Vec<&str>) = model_file_names().partition(index);
     for name in first.into_iter().chain(last) {
         if from.contains(name) {
             let bytes = match name.rsplit_once('/') {

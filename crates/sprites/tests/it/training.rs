@@ -9,7 +9,7 @@ use kinvert_sprites::Error;
 use kinvert_sprites::train::{Recipe, Stage, Training, train};
 use kinvert_world::model::model_files;
 
-use crate::support::kinvert_sprites;
+use crate::support::{kinvert_sprites, model_copy, replace_in_file};
 
 const VAE_WEIGHTS: &str = "vae/diffusion_pytorch_model.safetensors";
 
@@ -192,6 +192,32 @@ fn what_cannot_be_trained_is_said() {
     )
     .ended(1, &["not finite", "--learning-rate"]);
     kinvert_sprites(&format!("{line} --stage clip --alias an"), &[]).ended(2, &["word=other"]);
+    for (file, from_text, to_text, said) in [
+        (
+            "clip/config.json",
+            "\"image_size\": 64",
+            "\"image_size\": 32",
+            "pixels a side",
+        ),
+        (
+            "unet/config.json",
+            "\"in_channels\": 4",
+            "\"in_channels\": 8",
+            "latent channels",
+        ),
+        (
+            "unet/config.json",
+            "\"cross_attention_dim\": 64",
+            "\"cross_attention_dim\": 96",
+            "channels of text states",
+        ),
+    ] {
+        let copy = tempfile::tempdir().unwrap();
+        let model = model_copy(copy.path());
+        replace_in_file(&model.join(file), from_text, to_text);
+        let from = format!("{line} --stage unet-video --from {}", model.display());
+        kinvert_sprites(&from, &[]).ended(1, &[said]);
+    }
     let nowhere = folder.path().join("nowhere");
     let from = format!("{line} --stage vae --from {}", nowhere.display());
     kinvert_sprites(&from, &[]).ended(1, &["nowhere", "vae"]);
