@@ -18,6 +18,7 @@ use args::{Cli, Command};
 use session::Session;
 
 fn main() -> ExitCode {
+    kinvert_nets::device::compute_on_this_thread();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

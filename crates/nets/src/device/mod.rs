@@ -55,6 +55,26 @@ pub trait OnDevice {
     fn run<B: TrackingBackend>(self, device: &B::Device) -> Self::Output;
 }
 
+/// Makes the calling thread one of those that the CPU kernels share their work among. A program calls it once, first of
+/// all, on the thread that will compute.
+///
+/// Any other thread hands every operation over and sleeps until it is done, and a pass of a small network is a thousand
+/// operations. Without effect on a single processor, in a program whose threads are at work already, and in
+/// a build without the CPU.
+pub fn compute_on_this_thread() {
+    #[cfg(feature = "cpu")]
+    {
+        // If this thread were the only one, what other threads hand over would wait for ever.
+        let wanted = std::env::var("RAYON_NUM_THREADS").ok();
+        let wanted = wanted.and_then(|count| count.parse().ok()).filter(|count| *count > 0);
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        if wanted.unwrap_or_else(processors) > 1 {
+            let pool = rayon::ThreadPoolBuilder::new().use_current_thread();
+            let _ = pool.build_global(); // which fails if there is one, and that serves as well
+        }
+    }
+}
+
 /// What kind of machine a device is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
