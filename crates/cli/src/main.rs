@@ -18,7 +18,7 @@ use args::{Cli, Command};
 use session::Session;
 
 fn main() -> ExitCode {
-    kinvert_nets::device::compute_on_this_thread();
+    kinvert_nets::device::prepare_process();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

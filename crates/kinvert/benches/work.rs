@@ -82,7 +82,7 @@ fn size(text: &str) -> Result<[usize; 2], String> {
 
 fn main() {
     let args = Args::parse();
-    kinvert_nets::device::compute_on_this_thread();
+    kinvert_nets::device::prepare_process();
     args.device.run(Bench(&args));
 }
 
@@ -311,7 +311,7 @@ impl<B: TrackingBackend> Networks<B> {
         }
     }
 
-    /// Both halves of the guidance as one batch, and a step of DDIM.
+    /// Both halves of the guidance at once, and a step of DDIM.
     fn denoising_step<'a>(&'a self, args: &Args, device: &'a B::Device) -> Unit<'a> {
         let cost = self.cost(2);
         let (latents, text) = (self.latents(1, device), self.text(2, device));
@@ -320,11 +320,10 @@ impl<B: TrackingBackend> Networks<B> {
         let timestep = Sampler::<B::InnerBackend, 5>::timesteps(&sampler)[SAMPLING_STEPS / 2];
         let mut sampler = sampler;
         let run = move || {
-            let both = Tensor::cat(vec![latents.clone(), latents.clone()], 0);
             let hooks = Hooks::default();
-            let output = self
-                .plain
-                .forward(both, &[timestep as f64], text.clone(), hooks);
+            let output =
+                self.plain
+                    .forward(latents.clone(), &[timestep as f64], text.clone(), hooks);
             let output = guidance.combine_halves(output);
             let next = sampler.step(output, SAMPLING_STEPS / 2, latents.clone());
             next.into_data()

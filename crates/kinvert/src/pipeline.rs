@@ -362,8 +362,7 @@ impl<B: TrackingBackend> Pipeline<B> {
                     let half = |index| predict(latents.clone(), text.clone().narrow(0, index, 1));
                     guidance.combine(half(0), half(1))
                 } else {
-                    let both = Tensor::cat(vec![latents.clone(), latents], 0);
-                    guidance.combine_halves(predict(both, text.clone()))
+                    guidance.combine_halves(predict(latents, text.clone()))
                 }
             },
         )

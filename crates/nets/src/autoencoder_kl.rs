@@ -30,7 +30,9 @@ use crate::kernels::NetBackend;
 use crate::kernels::attention::attention_tokens;
 use crate::kernels::elementwise::{add, cast};
 use crate::keys::expected_tensors;
-use crate::layers::apply::{conv2d, group_norm, group_norm_silu, linear};
+use crate::layers::apply::{
+    channels_first, channels_last, conv2d, group_norm, group_norm_silu, linear,
+};
 use crate::layers::resample::{
     Downsample2D, Downsample2DConfig, DownsamplePadding, Upsample2D, Upsample2DConfig,
 };
@@ -331,12 +333,12 @@ impl<B: NetBackend> AutoencoderKL<B> {
             self.spatial_compression,
         );
         let images = cast(images, self.precision().dtype());
-        let hidden_states = self.encoder.forward(images);
+        let hidden_states = self.encoder.forward(channels_last(images));
         let moments = match &self.quant_conv {
             Some(conv) => conv2d(conv, hidden_states),
             None => hidden_states,
-        }; // [images, 2 * latent_channels, height / step, width / step]
-        cast(moments, FloatDType::F32)
+        }; // [images, height / step, width / step, 2 * latent_channels]
+        channels_first(cast(moments, FloatDType::F32))
     }
 
     /// Images `[images, channels, height, width]` from unscaled latents, in about -1..1 but not clamped.
@@ -344,12 +346,12 @@ impl<B: NetBackend> AutoencoderKL<B> {
     /// # Panics
     /// If the number of channels is not the latents'.
     pub fn decode(&self, latents: Tensor<B, 4>) -> Tensor<B, 4> {
-        let latents = cast(latents, self.precision().dtype());
+        let latents = channels_last(cast(latents, self.precision().dtype()));
         let images = self.decoder.forward(match &self.post_quant_conv {
             Some(conv) => conv2d(conv, latents),
             None => latents,
         });
-        cast(images, FloatDType::F32)
+        channels_first(cast(images, FloatDType::F32))
     }
 
     /// Unscaled to scaled latents: the diffusion model was trained on latents times the scaling factor,
@@ -567,7 +569,7 @@ impl<B: NetBackend> Encoder<B> {
         }
     }
 
-    /// `[images, in_channels, H, W]` to `[images, 2 * latent_channels, H / step, W / step]`.
+    /// `[images, H, W, in_channels]` to `[images, H / step, W / step, 2 * latent_channels]`.
     fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
         let hidden_states = conv2d(&self.conv_in, images);
         let down = |x, block: &DownEncoderBlock2D<B>| block.forward(x);
@@ -618,7 +620,7 @@ impl<B: NetBackend> Decoder<B> {
         }
     }
 
-    /// `[images, latent_channels, h, w]` to `[images, out_channels, h * step, w * step]`.
+    /// `[images, h, w, latent_channels]` to `[images, h * step, w * step, out_channels]`.
     fn forward(&self, latents: Tensor<B, 4>) -> Tensor<B, 4> {
         let hidden_states = conv2d(&self.conv_in, latents);
         let hidden_states = self.mid_block.forward(hidden_states);
@@ -712,15 +714,12 @@ impl<B: NetBackend> SpatialAttention<B> {
         }
     }
 
-    /// In and out `[images, channels, height, width]`. Images are attended to one after the other: the
+    /// In and out `[images, height, width, channels]`. Images are attended to one after the other: the
     /// scores of all at once would be the largest tensor of the whole network.
     fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
-        let [count, channels, height, width] = images.dims();
-        let positions = height * width;
+        let [count, height, width, channels] = images.dims();
         let hidden_states = group_norm(&self.group_norm, images.clone());
-        let hidden_states = hidden_states
-            .reshape([count, channels, positions])
-            .swap_dims(1, 2); // [images, positions, channels]
+        let hidden_states = hidden_states.reshape([count, height * width, channels]);
         let query = linear(&self.to_q, hidden_states.clone());
         let key = linear(&self.to_k, hidden_states.clone());
         let value = linear(&self.to_v, hidden_states);
@@ -730,8 +729,8 @@ impl<B: NetBackend> SpatialAttention<B> {
                 attention_tokens(one(&query), one(&key), one(&value), 1)
             })
             .collect();
-        let attended = linear(&self.to_out, Tensor::cat(attended, 0)).swap_dims(1, 2);
-        add(images, attended.reshape([count, channels, height, width]))
+        let attended = linear(&self.to_out, Tensor::cat(attended, 0));
+        add(images, attended.reshape([count, height, width, channels]))
     }
 }
 
@@ -789,7 +788,8 @@ mod tests {
         let device = Default::default();
         let files = ModelFiles::folder(fixtures_dir().join("parity/autoencoder_kl"));
         let vae = AutoencoderKL::<burn_flex::Flex>::load(&files, &device, Precision::F32).unwrap();
-        let encoder_out = vae.encoder.forward(recording.tensor("image", &device));
+        let image = channels_last(recording.tensor("image", &device));
+        let encoder_out = channels_first(vae.encoder.forward(image));
         recording.expect("encoder_out", encoder_out, Tolerance::Absolute(2e-5));
     }
 }

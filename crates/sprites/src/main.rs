@@ -23,6 +23,7 @@ use serde::Serialize;
 use args::{Cli, Command, EvaluateArguments, TrainArguments};
 
 fn main() -> ExitCode {
+    kinvert_nets::device::prepare_process();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -14,7 +14,7 @@ use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use super::config::STRIDE;
 use crate::kernels::NetBackend;
 use crate::kernels::elementwise::{self, GroupNormOptions};
-use crate::layers::apply::conv2d;
+use crate::layers::apply::{channels_first, channels_last, conv2d};
 
 /// The encoder; see the [module docs](self).
 #[derive(Module, Debug)]
@@ -53,16 +53,18 @@ impl<B: NetBackend> BasicEncoder<B> {
     pub fn forward(&self, frames: Tensor<B, 4>) -> Tensor<B, 4> {
         let [_, _, height, width] = frames.dims();
         let size = [height / STRIDE, width / STRIDE];
+        let frames = channels_last(frames);
         let mut hidden_states = relu(instance_norm(conv2d(&self.conv1, frames))); // half the size
         let mut scales = Vec::new();
         for layer in [&self.layer1, &self.layer2, &self.layer3, &self.layer4] {
             for block in layer {
                 hidden_states = block.forward(hidden_states);
             }
-            scales.push(resize(hidden_states.clone(), size));
+            scales.push(resize(channels_first(hidden_states.clone()), size));
         }
-        let hidden_states = conv2d(&self.conv2, Tensor::cat(scales, 1));
-        conv2d(&self.conv3, relu(instance_norm(hidden_states)))
+        let scales = channels_last(Tensor::cat(scales, 1));
+        let hidden_states = conv2d(&self.conv2, scales);
+        channels_first(conv2d(&self.conv3, relu(instance_norm(hidden_states))))
     }
 }
 
@@ -109,9 +111,10 @@ fn conv<B: NetBackend>(
         .init(device)
 }
 
+/// Normalises every channel of every image of `[images, height, width, channels]`.
 fn instance_norm<B: NetBackend>(images: Tensor<B, 4>) -> Tensor<B, 4> {
     let device = images.device();
-    let channels = images.dims()[1];
+    let channels = images.dims()[3];
     let options = GroupNormOptions {
         groups: channels,
         epsilon: 1e-5,

@@ -5,6 +5,8 @@ mod cuda;
 #[cfg(feature = "wgpu")]
 mod graphics;
 mod memory;
+#[cfg(feature = "cpu")]
+mod process;
 #[cfg(feature = "rocm")]
 mod rocm;
 
@@ -55,24 +57,17 @@ pub trait OnDevice {
     fn run<B: TrackingBackend>(self, device: &B::Device) -> Self::Output;
 }
 
-/// Makes the calling thread one of those that the CPU kernels share their work among. A program calls it once, first of
-/// all, on the thread that will compute.
+/// Makes this process one in which the CPU backend is fast. A program calls it once, first of all, on the thread that
+/// will compute.
 ///
-/// Any other thread hands every operation over and sleeps until it is done, and a pass of a small network is a thousand
-/// operations. Without effect on a single processor, in a program whose threads are at work already, and in
-/// a build without the CPU.
-pub fn compute_on_this_thread() {
+/// The calling thread becomes one of those that CPU kernels share their work among. Any other thread hands every operation
+/// over and sleeps until it is done, and a pass of a small network is a thousand operations.
+///
+/// Without effect in a build without the CPU; the thread stays outside if it would be the only one, or if other threads
+/// are at work already.
+pub fn prepare_process() {
     #[cfg(feature = "cpu")]
-    {
-        // If this thread were the only one, what other threads hand over would wait for ever.
-        let wanted = std::env::var("RAYON_NUM_THREADS").ok();
-        let wanted = wanted.and_then(|count| count.parse().ok()).filter(|count| *count > 0);
-        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-        if wanted.unwrap_or_else(processors) > 1 {
-            let pool = rayon::ThreadPoolBuilder::new().use_current_thread();
-            let _ = pool.build_global(); // which fails if there is one, and that serves as well
-        }
-    }
+    process::join_workers();
 }
 
 /// What kind of machine a device is.

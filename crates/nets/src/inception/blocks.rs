@@ -11,7 +11,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::{avg_pool2d, max_pool2d};
 
 use crate::kernels::NetBackend;
-use crate::layers::apply::conv2d;
+use crate::layers::apply::{channels_first, channels_last, conv2d};
 
 /// Added to the variance by every batch norm.
 const BATCH_NORM_EPSILON: f64 = 1e-3;
@@ -72,7 +72,7 @@ impl<B: NetBackend> BasicConv2d<B> {
             bias: Some(Param::from_tensor(shift)),
             ..self.conv.clone()
         };
-        conv2d(&conv, hidden_states)
+        channels_first(conv2d(&conv, channels_last(hidden_states)))
     }
 }
 

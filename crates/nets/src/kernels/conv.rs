@@ -1,5 +1,8 @@
 //! Convolutions over images and over frames, as operations with their own gradients.
 //!
+//! Images are `[images, height, width, channels]`: what a position holds lies together, as products of matrices want
+//! it, on CPUs and on GPUs alike. Weights keep the order of checkpoints, `[out channels, in channels, rows, columns]`.
+//!
 //! Only what the networks use: one group, no dilation. Gradients are computed for tracked nodes alone, and what
 //! only the weights' gradient needs, the input, is kept only if the weights are tracked: a frozen network keeps
 //! nothing of its features here.
@@ -28,6 +31,19 @@ impl ConvGeometry {
         ConvOptions::new(self.stride, self.padding, [1, 1], 1)
     }
 
+    /// How the convolution moves that turns gradients of the output of this one into gradients of the input, if the
+    /// stride is one.
+    pub(super) fn reversed(self, kernel: [usize; 2]) -> Option<Self> {
+        let padding = [0, 1].map(|axis| (kernel[axis] - 1).checked_sub(self.padding[axis]));
+        match (self.stride, padding) {
+            ([1, 1], [Some(rows), Some(columns)]) => Some(Self {
+                stride: [1, 1],
+                padding: [rows, columns],
+            }),
+            _ => None,
+        }
+    }
+
     /// The places of a kernel over `image` pixels, along one axis; `None` if the kernel is larger than the
     /// padded image or the stride is zero.
     fn places(self, axis: usize, image: usize, kernel: usize) -> Option<usize> {
@@ -36,7 +52,7 @@ impl ConvGeometry {
     }
 }
 
-/// The convolution of `[images, in channels, height, width]` with `[out channels, in channels, rows, columns]`;
+/// The convolution of `[images, height, width, in channels]` with `[out channels, in channels, rows, columns]`;
 /// `bias` is `[out channels]`.
 ///
 /// # Panics
@@ -47,7 +63,7 @@ pub fn conv2d<B: ConvKernels>(
     bias: Option<Tensor<B, 1>>,
     geometry: ConvGeometry,
 ) -> Tensor<B, 4> {
-    let [_, in_channels, height, width] = x.dims();
+    let [_, height, width, in_channels] = x.dims();
     let [out_channels, weight_channels, rows, columns] = weight.dims();
     assert_eq!(in_channels, weight_channels, "channels of a convolution");
     for (axis, image, kernel) in [(0, height, rows), (1, width, columns)] {
@@ -69,8 +85,8 @@ pub fn conv2d<B: ConvKernels>(
 }
 
 /// The convolution over three neighbouring frames, with one frame of zeros before the first and after the last:
-/// `[batch, in channels, frames, positions]` with `[out channels, in channels, 3]` to
-/// `[batch, out channels, frames, positions]`. It is a convolution of kernel (3, 1, 1) over a clip whose pixels
+/// `[batch, frames, positions, in channels]` with `[out channels, in channels, 3]` to
+/// `[batch, frames, positions, out channels]`. It is a convolution of kernel (3, 1, 1) over a clip whose pixels
 /// are listed along one axis.
 ///
 /// # Panics
@@ -99,7 +115,7 @@ pub trait ConvKernels: Backend {
         bias: Option<FloatTensor<Self>>,
         geometry: ConvGeometry,
     ) -> FloatTensor<Self> {
-        Self::conv2d(x, weight, bias, geometry.options())
+        plain_convolution::<Self>(x, weight, bias, geometry)
     }
 
     /// The gradient of the input, which has the shape `x_shape`, given the gradient of the result.
@@ -119,21 +135,69 @@ pub trait ConvKernels: Backend {
         output_grad: FloatTensor<Self>,
         geometry: ConvGeometry,
     ) -> FloatTensor<Self> {
-        Self::conv2d_weight_backward(x, weight, output_grad, geometry.options())
+        plain_weight_backward::<Self>(x, weight, output_grad, geometry)
     }
 }
 
-/// The input's gradient by the backend's own operation.
+/// The convolution by the backend's own operation, to which images are shown channels first; nothing is moved for it.
+pub(super) fn plain_convolution<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: Option<FloatTensor<B>>,
+    geometry: ConvGeometry,
+) -> FloatTensor<B> {
+    let output = B::conv2d(channels_first::<B>(x), weight, bias, geometry.options());
+    channels_last::<B>(output)
+}
+
+/// The input's gradient.
+///
+/// With stride one it is a convolution, that of the weights turned by half a circle with channels exchanged: engines
+/// have many kernels for convolutions and few for their gradients.
 pub(super) fn plain_x_backward<B: Backend>(
     x_shape: [usize; 4],
     weight: FloatTensor<B>,
     output_grad: FloatTensor<B>,
     geometry: ConvGeometry,
 ) -> FloatTensor<B> {
+    let [_, _, rows, columns] = weight.shape().dims();
+    if let Some(reversed) = geometry.reversed([rows, columns]) {
+        let weight = B::float_flip(B::float_swap_dims(weight, 0, 1), &[2, 3]);
+        return plain_convolution::<B>(output_grad, weight, None, reversed);
+    }
     // The operation asks for the input, of which it reads the shape only.
+    let [images, height, width, channels] = x_shape;
     let device = B::float_device(&output_grad);
-    let x = B::float_empty(x_shape.into(), &device, output_grad.dtype().into());
-    B::conv2d_x_backward(x, weight, output_grad, geometry.options())
+    let shape = Shape::from([images, channels, height, width]);
+    let x = B::float_empty(shape, &device, output_grad.dtype().into());
+    let output_grad = channels_first::<B>(output_grad);
+    channels_last::<B>(B::conv2d_x_backward(
+        x,
+        weight,
+        output_grad,
+        geometry.options(),
+    ))
+}
+
+/// The weights' gradient by the backend's own operation.
+pub(super) fn plain_weight_backward<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    output_grad: FloatTensor<B>,
+    geometry: ConvGeometry,
+) -> FloatTensor<B> {
+    let [x, output_grad] = [x, output_grad].map(channels_first::<B>);
+    B::conv2d_weight_backward(x, weight, output_grad, geometry.options())
+}
+
+/// `[images, height, width, channels]` seen as `[images, channels, height, width]`.
+fn channels_first<B: Backend>(images: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_permute(images, &[0, 3, 1, 2])
+}
+
+/// `[images, channels, height, width]` seen as `[images, height, width, channels]`.
+fn channels_last<B: Backend>(images: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_permute(images, &[0, 2, 3, 1])
 }
 
 fn wrapped<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
@@ -235,10 +299,9 @@ impl<B: ConvKernels, const N: usize> Backward<B, N> for Convolution {
 /// The sum over everything but channels.
 fn bias_backward<B: Backend>(output_grad: FloatTensor<B>) -> FloatTensor<B> {
     let output_grad: Tensor<B, 4> = wrapped(output_grad);
-    let [images, channels, height, width] = output_grad.dims();
+    let [images, height, width, channels] = output_grad.dims();
     output_grad
-        .reshape([images, channels, height * width])
-        .sum_dim(2)
+        .reshape([images * height * width, channels])
         .sum_dim(0)
         .reshape([channels])
         .into_primitive()

@@ -11,7 +11,7 @@ use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::Checkpoi
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::prelude::*;
-use burn::tensor::ops::{FloatTensor, FloatTensorOps};
+use burn::tensor::ops::FloatTensor;
 use burn::tensor::{DType, FloatDType, Shape, TensorMetadata, TensorPrimitive};
 
 /// The sum of two tensors of one type, of which one may be repeated along axes of length one.
@@ -67,7 +67,7 @@ pub fn geglu<B: ElementwiseKernels, const D: usize>(x: Tensor<B, D>) -> Tensor<B
     from_primitive(B::geglu(into_primitive(x)))
 }
 
-/// Normalises `[images, channels, ..]` in groups of channels, each over all axes but the first, then multiplies every
+/// Normalises `[images, .., channels]` in groups of channels, each over all axes but the first, then multiplies every
 /// channel by `gamma` and adds `beta`, both `[channels]`.
 ///
 /// # Panics
@@ -78,7 +78,7 @@ pub fn group_norm<B: ElementwiseKernels, const D: usize>(
     beta: Tensor<B, 1>,
     options: GroupNormOptions,
 ) -> Tensor<B, D> {
-    let channels = x.dims()[1];
+    let channels = x.dims()[D - 1];
     assert_eq!(channels % options.groups, 0, "channels left over by groups");
     let arguments = norm_arguments(x, gamma, beta, channels);
     from_primitive(<B as ElementwiseKernels>::group_norm(arguments, options))
@@ -112,10 +112,11 @@ pub struct GroupNormOptions {
 }
 
 impl GroupNormOptions {
-    /// `[images, channels, positions]` of an input of that shape.
-    pub(super) fn image_view(&self, shape: &Shape) -> [usize; 3] {
-        let positions = (2..shape.num_dims()).map(|axis| shape[axis]).product();
-        [shape[0], shape[1], positions]
+    /// `[images, positions, groups, channels of a group]` of an input of that shape.
+    pub(super) fn group_view(&self, shape: &Shape) -> [usize; 4] {
+        let last = shape.num_dims() - 1;
+        let positions = (1..last).map(|axis| shape[axis]).product();
+        [shape[0], positions, self.groups, shape[last] / self.groups]
     }
 }
 
@@ -138,6 +139,11 @@ pub trait ElementwiseKernels: Backend {
     /// See [`add`].
     fn add(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::float_add(left, right)
+    }
+
+    /// Gradient of [`add`] by a term of the given shape that was repeated: sums over what was repeated.
+    fn add_backward(grad: FloatTensor<Self>, shape: Shape) -> FloatTensor<Self> {
+        plain::add_backward::<Self>(grad, shape)
     }
 
     /// See [`cast`].
@@ -216,7 +222,8 @@ impl<B: ElementwiseKernels, C: CheckpointStrategy> ElementwiseKernels for Autodi
         struct Add;
 
         impl<B: ElementwiseKernels> Backward<B, 2> for Add {
-            type State = ();
+            /// Shapes of the terms.
+            type State = [Shape; 2];
 
             fn backward(
                 self,
@@ -225,19 +232,23 @@ impl<B: ElementwiseKernels, C: CheckpointStrategy> ElementwiseKernels for Autodi
                 _checkpointer: &mut Checkpointer,
             ) {
                 let grad = grads.consume::<B>(&ops.node);
-                for parent in ops.parents.into_iter().flatten() {
-                    grads.register::<B>(parent.id, grad.clone());
+                for (parent, shape) in ops.parents.into_iter().zip(ops.state) {
+                    if let Some(parent) = parent {
+                        let grad = match grad.shape() == shape {
+                            true => grad.clone(),
+                            false => B::add_backward(grad.clone(), shape),
+                        };
+                        grads.register::<B>(parent.id, grad);
+                    }
                 }
             }
         }
 
-        if left.primitive.shape() != right.primitive.shape() {
-            return Self::float_add(left, right); // whose gradient sums over what was repeated
-        }
         let nodes = [left.node.clone(), right.node.clone()];
+        let shapes = [left.primitive.shape(), right.primitive.shape()];
         let sum = B::add(left.primitive, right.primitive);
         match Add.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((), sum),
+            OpsKind::Tracked(prep) => prep.finish(shapes, sum),
             OpsKind::UnTracked(prep) => prep.finish(sum),
         }
     }
@@ -505,6 +516,15 @@ pub(super) mod plain {
 
     use super::*;
 
+    pub fn add_backward<B: Backend>(grad: FloatTensor<B>, shape: Shape) -> FloatTensor<B> {
+        let axes = 0..shape.num_dims();
+        let repeated = axes.filter(|axis| shape[*axis] == 1 && grad.shape()[*axis] != 1);
+        repeated
+            .collect::<Vec<_>>()
+            .into_iter()
+            .fold(grad, |grad, axis| B::float_sum_dim(grad, axis))
+    }
+
     pub fn silu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
         let (shape, dtype) = (x.shape(), x.dtype());
         let x = widened(view::<B, 1>(x, [shape.num_elements()]));
@@ -571,8 +591,8 @@ pub(super) mod plain {
         options: GroupNormOptions,
     ) -> FloatTensor<B> {
         let (shape, dtype) = (arguments.input.shape(), arguments.input.dtype());
-        let dims = options.image_view(&shape);
-        let norm = Normalised::<B>::of(arguments, dims, options);
+        let dims = options.group_view(&shape);
+        let norm = Normalised::<B>::of(arguments, dims, options.epsilon);
         let mut output = norm.output();
         if options.silu {
             output = output.clone() * sigmoid(output);
@@ -587,7 +607,7 @@ pub(super) mod plain {
         wanted: NormArguments<bool>,
     ) -> NormArguments<Option<FloatTensor<B>>> {
         let shape = arguments.input.shape();
-        let dims = options.image_view(&shape);
+        let dims = options.group_view(&shape);
         norm_backward::<B>(arguments, dims, options, grad, wanted)
     }
 
@@ -597,7 +617,7 @@ pub(super) mod plain {
         epsilon: f64,
     ) -> FloatTensor<B> {
         let (shape, dtype) = (arguments.input.shape(), arguments.input.dtype());
-        let norm = Normalised::<B>::of(arguments, row_view(&shape), single_group(epsilon));
+        let norm = Normalised::<B>::of(arguments, row_view(&shape), epsilon);
         unview(norm.output().cast(dtype), shape)
     }
 
@@ -608,61 +628,52 @@ pub(super) mod plain {
         wanted: NormArguments<bool>,
     ) -> NormArguments<Option<FloatTensor<B>>> {
         let dims = row_view(&arguments.input.shape());
-        norm_backward::<B>(arguments, dims, single_group(epsilon), grad, wanted)
-    }
-
-    fn row_view(shape: &Shape) -> [usize; 3] {
-        let width = shape[shape.num_dims() - 1];
-        [shape.num_elements() / width.max(1), width, 1]
-    }
-
-    fn single_group(epsilon: f64) -> GroupNormOptions {
-        GroupNormOptions {
+        let options = GroupNormOptions {
             groups: 1,
             epsilon,
             silu: false,
-        }
+        };
+        norm_backward::<B>(arguments, dims, options, grad, wanted)
+    }
+
+    fn row_view(shape: &Shape) -> [usize; 4] {
+        let width = shape[shape.num_dims() - 1];
+        [shape.num_elements() / width.max(1), 1, 1, width]
     }
 
     fn norm_backward<B: Backend>(
         arguments: NormArguments<FloatTensor<B>>,
-        dims: [usize; 3],
+        dims: [usize; 4],
         options: GroupNormOptions,
         grad: FloatTensor<B>,
         wanted: NormArguments<bool>,
     ) -> NormArguments<Option<FloatTensor<B>>> {
-        let [images, channels, positions] = dims;
+        let [_, _, groups, width] = dims;
         let types = NormArguments {
             input: arguments.input.dtype(),
             gamma: arguments.gamma.dtype(),
             beta: arguments.beta.dtype(),
         };
         let shape = arguments.input.shape();
-        let norm = Normalised::<B>::of(arguments, dims, options);
-        let mut grad = widened(view::<B, 3>(grad, dims));
+        let norm = Normalised::<B>::of(arguments, dims, options.epsilon);
+        let mut grad = widened(view::<B, 4>(grad, dims));
         if options.silu {
             grad = grad * silu_slope(norm.output());
         }
 
-        let over_channels = |sums: Tensor<B, 3>, dtype: DType| {
-            let sums = sums.sum_dim(2).sum_dim(0).cast(dtype);
-            unview(sums, Shape::new([channels]))
+        let over_channels = |sums: Tensor<B, 4>, dtype: DType| {
+            let sums = sums.sum_dim(1).sum_dim(0).cast(dtype);
+            unview(sums, Shape::new([groups * width]))
         };
         let of_gamma = wanted
             .gamma
             .then(|| over_channels(grad.clone() * norm.standard.clone(), types.gamma));
         let of_beta = wanted.beta.then(|| over_channels(grad.clone(), types.beta));
         let of_input = wanted.input.then(|| {
-            let groups = [
-                images,
-                options.groups,
-                channels / options.groups * positions,
-            ];
-            let scaled = (grad * norm.gamma).reshape(groups);
-            let standard = norm.standard.reshape(groups);
-            let mean = scaled.clone().mean_dim(2);
-            let mean_with_x = (scaled.clone() * standard.clone()).mean_dim(2);
-            let of_input = (scaled - mean - standard * mean_with_x) * norm.inverse_std;
+            let scaled = grad * norm.gamma;
+            let mean = mean_of_groups(scaled.clone());
+            let mean_with_x = mean_of_groups(scaled.clone() * norm.standard.clone());
+            let of_input = (scaled - mean - norm.standard * mean_with_x) * norm.inverse_std;
             unview(of_input.cast(types.input), shape)
         });
         NormArguments {
@@ -672,48 +683,45 @@ pub(super) mod plain {
         }
     }
 
+    /// `[images, positions, groups, channels]` to `[images, 1, groups, 1]`.
+    fn mean_of_groups<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let x = x.mean_dim(3);
+        match x.dims()[1] {
+            1 => x,
+            _ => x.mean_dim(1),
+        }
+    }
+
     /// An input of mean zero and variance one within each group, and what else the norm is made of.
     struct Normalised<B: Backend> {
-        /// `[images, channels, positions]`.
-        standard: Tensor<B, 3>,
-        /// `[images, groups, 1]`.
-        inverse_std: Tensor<B, 3>,
-        /// `[images, channels, 1]`, repeated for every image: the NdArray and Flex backends are several times
-        /// slower where a factor must be broadcast over the first axis and the last.
-        gamma: Tensor<B, 3>,
+        /// `[images, positions, groups, channels of a group]`.
+        standard: Tensor<B, 4>,
+        /// `[images, 1, groups, 1]`.
+        inverse_std: Tensor<B, 4>,
+        /// `[1, 1, groups, channels of a group]`.
+        gamma: Tensor<B, 4>,
         /// As `gamma`.
-        beta: Tensor<B, 3>,
+        beta: Tensor<B, 4>,
     }
 
     impl<B: Backend> Normalised<B> {
-        fn of(
-            arguments: NormArguments<FloatTensor<B>>,
-            dims: [usize; 3],
-            options: GroupNormOptions,
-        ) -> Self {
-            let [images, channels, positions] = dims;
-            let groups = [
-                images,
-                options.groups,
-                channels / options.groups * positions,
-            ];
-            let input = widened(view::<B, 3>(arguments.input, groups));
-            let centred = input.clone() - input.mean_dim(2);
-            let variance = centred.clone().square().mean_dim(2);
-            let inverse_std = (variance + options.epsilon).sqrt().recip();
-            let for_images = |factor: FloatTensor<B>| {
-                widened(view::<B, 3>(factor, [1, channels, 1])).repeat_dim(0, images)
-            };
+        fn of(arguments: NormArguments<FloatTensor<B>>, dims: [usize; 4], epsilon: f64) -> Self {
+            let [_, _, groups, width] = dims;
+            let input = widened(view::<B, 4>(arguments.input, dims));
+            let centred = input.clone() - mean_of_groups(input);
+            let variance = mean_of_groups(centred.clone().square());
+            let inverse_std = (variance + epsilon).sqrt().recip();
+            let factor = |factor| widened(view::<B, 4>(factor, [1, 1, groups, width]));
             Self {
-                standard: (centred * inverse_std.clone()).reshape(dims),
+                standard: centred * inverse_std.clone(),
                 inverse_std,
-                gamma: for_images(arguments.gamma),
-                beta: for_images(arguments.beta),
+                gamma: factor(arguments.gamma),
+                beta: factor(arguments.beta),
             }
         }
 
         /// Scaled and shifted.
-        fn output(&self) -> Tensor<B, 3> {
+        fn output(&self) -> Tensor<B, 4> {
             self.standard.clone() * self.gamma.clone() + self.beta.clone()
         }
     }

@@ -3,6 +3,7 @@
 use super::attention::AttentionKernels;
 use super::conv::ConvKernels;
 use super::elementwise::ElementwiseKernels;
+use super::layout::LayoutKernels;
 use super::linear::LinearKernels;
 
 macro_rules! plain_forms {
@@ -11,6 +12,7 @@ macro_rules! plain_forms {
             impl AttentionKernels for $backend {}
             impl ConvKernels for $backend {}
             impl ElementwiseKernels for $backend {}
+            impl LayoutKernels for $backend {}
             impl LinearKernels for $backend {}
         )*
     };

@@ -1,7 +1,14 @@
 //! Matrix products over borrowed slices of `f32`, and work shared among threads: what the CPU kernels stand on.
 
+use std::mem::MaybeUninit;
+
 use gemm::Parallelism;
 use rayon::prelude::*;
+
+/// Multiply-adds that a task of [`rows_of`] should have: some 20 µs, many times what another thread takes to join in.
+const WORK_PER_ROW_TASK: usize = 1 << 20;
+/// Tasks of [`rows_of`] come in multiples of this where there are several, so that two or four threads end together.
+const ROW_TASKS_AT_ONCE: usize = 4;
 
 /// Multiply-adds below which a task is not worth another thread: about 20 µs of work, several times what
 /// waking a thread takes.
@@ -161,6 +168,99 @@ pub(super) fn for_each<T: Send>(items: Vec<T>, work: usize, task: impl Fn(T) + S
             .with_min_len(items_per_task)
             .for_each(task);
     }
+}
+
+/// `rows` rows as wide as `start`, which all of them are before tasks add to them. `work` counts the multiply-adds of a
+/// row, `together` the rows that belong to one task. A task gets its first row and its rows.
+///
+/// How rows are cut into tasks does not depend on the number of threads.
+pub(super) fn rows_of(
+    rows: usize,
+    start: &[f32],
+    work: usize,
+    together: usize,
+    task: impl Fn(usize, &mut [f32]) + Sync,
+) -> Vec<f32> {
+    let width = start.len();
+    let rows_per_task = rows_per_task(rows, work, together);
+    built(rows * width, rows_per_task * width, |index, values| {
+        for row in values.chunks_exact_mut(width) {
+            row.write_copy_of_slice(start);
+        }
+        // SAFETY: every value was written just now, as the length is a multiple of the width.
+        #[allow(unsafe_code)]
+        let values = unsafe { values.assume_init_mut() };
+        task(index * rows_per_task, values);
+    })
+}
+
+fn rows_per_task(rows: usize, work: usize, together: usize) -> usize {
+    let groups = rows / together.max(1);
+    let most = (rows * work / WORK_PER_ROW_TASK).clamp(1, groups.max(1));
+    let tasks = match most {
+        1 => 1,
+        most => most.next_multiple_of(ROW_TASKS_AT_ONCE).min(groups),
+    };
+    groups.div_ceil(tasks.max(1)) * together
+}
+
+/// Values that a task of [`rows_written`] and [`copy_of`] moves: 64 KiB.
+const VALUES_PER_COPY: usize = 16 * 1024;
+
+/// `rows` rows of `width` values, each written by `write`, which gets its index.
+pub(super) fn rows_written(
+    rows: usize,
+    width: usize,
+    write: impl Fn(usize, &mut [f32]) + Sync,
+) -> Vec<f32> {
+    let width = width.max(1);
+    let rows_per_task = (VALUES_PER_COPY / width).max(1);
+    made(rows * width, rows_per_task * width, |index, values| {
+        for (row, to) in values.chunks_exact_mut(width).enumerate() {
+            write(index * rows_per_task + row, to);
+        }
+    })
+}
+
+/// The same values in other memory, moved by all threads.
+pub(super) fn copy_of(source: &[f32]) -> Vec<f32> {
+    built(source.len(), VALUES_PER_COPY, |index, values| {
+        values.write_copy_of_slice(&source[index * VALUES_PER_COPY..][..values.len()]);
+    })
+}
+
+/// `len` values that are zero before tasks write to them, each to a piece of `piece` values. A task gets the index of its
+/// piece and the piece.
+pub(super) fn made(len: usize, piece: usize, task: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+    built(len, piece, |index, values| {
+        values.fill(MaybeUninit::new(0.0));
+        // SAFETY: every value was written just now.
+        #[allow(unsafe_code)]
+        let values = unsafe { values.assume_init_mut() };
+        task(index, values);
+    })
+}
+
+/// A vector whose pieces of `piece` values tasks make, each of which writes all values of its piece: fresh memory is not
+/// filled with zeros by one thread first.
+#[allow(unsafe_code)] // The argument stands at the call.
+fn built(
+    len: usize,
+    piece: usize,
+    task: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync,
+) -> Vec<f32> {
+    let mut values: Vec<f32> = Vec::with_capacity(len);
+    let spare = &mut values.spare_capacity_mut()[..len];
+    if piece >= len {
+        task(0, spare);
+    } else {
+        let pieces = spare.par_chunks_mut(piece).enumerate();
+        pieces.for_each(|(index, values)| task(index, values));
+    }
+    // SAFETY: the pieces cover all of `len` values, and every task has written those of its own. Where one panics
+    // this is not reached.
+    unsafe { values.set_len(len) };
+    values
 }
 
 #[cfg(test)]

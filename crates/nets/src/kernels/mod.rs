@@ -16,12 +16,19 @@ mod elementwise_flex;
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
 mod gpu;
 #[cfg(feature = "cpu")]
+mod group_norm_flex;
+#[cfg(feature = "cpu")]
 mod half_flex;
+pub mod layout;
+#[cfg(feature = "cpu")]
+mod layout_flex;
 pub mod linear;
 #[cfg(feature = "cpu")]
 mod linear_flex;
 #[cfg(feature = "cpu")]
 mod matrix;
+#[cfg(feature = "cpu")]
+mod prepared_flex;
 #[cfg(feature = "cpu")]
 mod simd;
 
@@ -33,6 +40,7 @@ pub trait NetBackend:
     + attention::AttentionKernels
     + conv::ConvKernels
     + elementwise::ElementwiseKernels
+    + layout::LayoutKernels
     + linear::LinearKernels
 {
 }
@@ -42,6 +50,7 @@ impl<B> NetBackend for B where
         + attention::AttentionKernels
         + conv::ConvKernels
         + elementwise::ElementwiseKernels
+        + layout::LayoutKernels
         + linear::LinearKernels
 {
 }

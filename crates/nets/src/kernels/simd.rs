@@ -4,10 +4,10 @@
 //! instruction set and picks one when the program runs. Products and sums are never fused, so that a value is the
 //! same with every instruction set.
 
-use macerator::{Arch, Simd, WithSimd};
+use macerator::{Arch, Scalar, Simd, WithSimd};
 
 /// Values that loops handle side by side: one to four vectors.
-const LANES: usize = 16;
+pub const LANES: usize = 16;
 
 /// Runs `work` with the widest vector instructions of this processor. `work` and all that it calls must be
 /// `#[inline(always)]`: code that is called rather than inlined is compiled for the oldest processor.
@@ -25,6 +25,58 @@ pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     }
 
     Arch::new().dispatch(Work(work))
+}
+
+/// Runs `work` with the widest vectors of this processor, for loops that the compiler would not turn into instructions
+/// on whole vectors by itself.
+#[inline(always)]
+pub fn on_vectors<W: WithSimd>(work: W) -> W::Output {
+    Arch::new().dispatch(work)
+}
+
+/// A vector of an instruction set.
+pub type Vector<S> = macerator::Vector<S, f32>;
+
+/// The first `count` values, at most as many as a vector has, and zeros.
+#[inline(always)]
+pub fn load<S: Simd>(values: &[f32], count: usize) -> Vector<S> {
+    if count == S::lanes32() {
+        return whole(&values[..count]);
+    }
+    let mut lanes = [0.0; LANES];
+    lanes[..count].copy_from_slice(&values[..count]);
+    whole(&lanes)
+}
+
+#[inline(always)]
+fn whole<S: Simd>(values: &[f32]) -> Vector<S> {
+    assert!(S::lanes32() <= values.len());
+    // SAFETY: there are as many values as a vector has, and none need be aligned.
+    #[allow(unsafe_code)]
+    unsafe {
+        f32::vload_unaligned(values.as_ptr())
+    }
+}
+
+/// Writes the first `count` values, at most as many as a vector has.
+#[inline(always)]
+pub fn store<S: Simd>(to: &mut [f32], values: Vector<S>, count: usize) {
+    if count == S::lanes32() {
+        return store_whole(&mut to[..count], values);
+    }
+    let mut lanes = [0.0; LANES];
+    store_whole(&mut lanes, values);
+    to[..count].copy_from_slice(&lanes[..count]);
+}
+
+#[inline(always)]
+fn store_whole<S: Simd>(to: &mut [f32], values: Vector<S>) {
+    assert!(S::lanes32() <= to.len());
+    // SAFETY: there is room for as many values as a vector has, and they need not be aligned.
+    #[allow(unsafe_code)]
+    unsafe {
+        f32::vstore_unaligned(to.as_mut_ptr(), values);
+    }
 }
 
 /// `e^x`, off by at most 1.5 units in the last place where the result is a normal number. Below -87.3 it is the
@@ -61,6 +113,13 @@ pub fn exp(x: f32) -> f32 {
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
+}
+
+/// The derivative of SiLU.
+#[inline(always)]
+pub fn silu_slope(x: f32) -> f32 {
+    let s = sigmoid(x);
+    s + x * s * (1.0 - s)
 }
 
 /// The distribution function of the standard normal distribution at `x`, and `e^(-x²/2)`.

@@ -31,7 +31,7 @@ pub fn linear_rows<B: NetBackend>(layer: &Linear<B>, input: Tensor<B, 2>) -> Ten
     linear::linear(input, layer.weight.val(), bias)
 }
 
-/// Applies a convolution of one group without dilation to `[images, channels, height, width]`.
+/// Applies a convolution of one group without dilation to `[images, height, width, channels]`.
 ///
 /// # Panics
 /// If the layer pads to keep the size (`Same`); the networks name their padding.
@@ -56,41 +56,43 @@ pub fn conv2d<B: NetBackend>(layer: &Conv2d<B>, images: Tensor<B, 4>) -> Tensor<
 
 /// Images with zeros around them. Burn's own `pad` fills a tensor of the backend's default type, whatever the images'.
 fn padded<B: Backend>(images: Tensor<B, 4>, rows: [usize; 2], columns: [usize; 2]) -> Tensor<B, 4> {
-    let [count, channels, height, width] = images.dims();
+    let [count, height, width, channels] = images.dims();
     let size = [
         count,
-        channels,
         rows[0] + height + rows[1],
         columns[0] + width + columns[1],
+        channels,
     ];
     let place = [
         0..count,
-        0..channels,
         rows[0]..rows[0] + height,
         columns[0]..columns[0] + width,
+        0..channels,
     ];
     Tensor::zeros(size, (&images.device(), images.dtype())).slice_assign(place, images)
 }
 
-/// Applies a convolution of kernel (3, 1, 1) with one frame of padding to
-/// `[batch, channels, frames, height, width]`.
-pub fn temporal_conv<B: NetBackend>(layer: &Conv3d<B>, clip: Tensor<B, 5>) -> Tensor<B, 5> {
-    let [batch, channels, frames, height, width] = clip.dims();
+/// Applies a convolution of kernel (3, 1, 1) with one frame of padding to `[batch, frames, positions, channels]`.
+pub fn temporal_conv<B: NetBackend>(layer: &Conv3d<B>, clip: Tensor<B, 4>) -> Tensor<B, 4> {
     let weight = layer.weight.val();
     let [out_channels, in_channels, ..] = weight.dims();
     let weight = weight.reshape([out_channels, in_channels, 3]);
     let bias = layer.bias.as_ref().map(|bias| bias.val());
-    let positions = clip.reshape([batch, channels, frames, height * width]);
-    conv::temporal_conv(positions, weight, bias).reshape([
-        batch,
-        out_channels,
-        frames,
-        height,
-        width,
-    ])
+    conv::temporal_conv(clip, weight, bias)
 }
 
-/// Normalises groups of channels of `[images, channels, ..]`.
+/// `[images, channels, height, width]`, as models take and give them, as `[images, height, width, channels]`, as layers
+/// take and give them.
+pub fn channels_last<B: Backend>(images: Tensor<B, 4>) -> Tensor<B, 4> {
+    images.permute([0, 2, 3, 1])
+}
+
+/// The inverse of [`channels_last`].
+pub fn channels_first<B: Backend>(images: Tensor<B, 4>) -> Tensor<B, 4> {
+    images.permute([0, 3, 1, 2])
+}
+
+/// Normalises groups of channels of `[images, .., channels]`.
 pub fn group_norm<B: NetBackend, const D: usize>(
     layer: &GroupNorm<B>,
     input: Tensor<B, D>,

@@ -69,8 +69,8 @@ pub struct ResnetBlock2D<B: Backend> {
 }
 
 impl<B: NetBackend> ResnetBlock2D<B> {
-    /// `hidden_states` is `[images, in_channels, height, width]` and `temb` the time embedding before its
-    /// SiLU, `[images, temb_channels]`; the result is `[images, out_channels, height, width]`.
+    /// `hidden_states` is `[images, height, width, in_channels]` and `temb` the time embedding before its
+    /// SiLU, `[images, temb_channels]` or `[1, temb_channels]` for all; the result is `[images, height, width, out_channels]`.
     ///
     /// # Panics
     /// If `temb` is given to a block without `temb_channels` or withheld from one with them, or if a shape
@@ -79,12 +79,12 @@ impl<B: NetBackend> ResnetBlock2D<B> {
         let residual = match &self.conv_shortcut {
             Some(conv) => conv2d(conv, hidden_states.clone()),
             None => hidden_states.clone(),
-        }; // [images, out_channels, height, width]
+        }; // [images, height, width, out_channels]
         let hidden_states = conv2d(&self.conv1, group_norm_silu(&self.norm1, hidden_states));
         let hidden_states = match (&self.time_emb_proj, temb) {
             (Some(proj), Some(temb)) => {
-                let temb = linear_rows(proj, silu(temb)); // [images, out_channels]
-                add(hidden_states, temb.unsqueeze_dims(&[2, 3]))
+                let temb = linear_rows(proj, silu(temb)); // [images or 1, out_channels]
+                add(hidden_states, temb.unsqueeze_dims(&[1, 2]))
             }
             (None, None) => hidden_states,
             (Some(_), None) => panic!("this residual block needs a time embedding"),

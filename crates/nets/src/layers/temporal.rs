@@ -29,6 +29,7 @@ use super::positions::SinusoidalPositions;
 use crate::KeyMap;
 use crate::kernels::NetBackend;
 use crate::kernels::elementwise::add;
+use crate::kernels::layout::exchanged;
 
 /// Keys of [`TemporalConvLayer`] that are no Rust field names: the published layer is a list of norm,
 /// activation, dropout (not in the first) and convolution.
@@ -138,7 +139,7 @@ pub struct TransformerTemporal<B: Backend> {
 }
 
 impl<B: NetBackend> TransformerTemporal<B> {
-    /// `hidden_states` and the result are `[batch * frames, channels, height, width]`. `path` is this layer's
+    /// `hidden_states` and the result are `[batch * frames, height, width, channels]`. `path` is this layer's
     /// path in the network, from which its site gets its name.
     pub fn forward(
         &self,
@@ -147,15 +148,14 @@ impl<B: NetBackend> TransformerTemporal<B> {
         path: &str,
         modulation: Option<&dyn TemporalModulation<B>>,
     ) -> Tensor<B, 4> {
-        let [images, channels, height, width] = hidden_states.dims();
-        let batch = images / frames;
-        let normed = group_norm(
-            &self.norm,
-            channels_before_frames(hidden_states.clone(), frames),
-        ); // [B, C, N, H, W]
-        let sequences = normed
-            .permute([0, 3, 4, 2, 1]) // [B, H, W, N, C]
-            .reshape([batch * height * width, frames, channels]);
+        let [images, height, width, channels] = hidden_states.dims();
+        let (batch, positions) = (images / frames, height * width);
+        let clips = hidden_states
+            .clone()
+            .reshape([batch, frames, positions, channels]);
+        let normed = group_norm(&self.norm, clips);
+        let sequences = exchanged(normed) // [B, H*W, N, C]
+            .reshape([batch * positions, frames, channels]);
         let mut features = linear(&self.proj_in, sequences); // [P, N, inner]
         for (index, block) in self.transformer_blocks.iter().enumerate() {
             let site = format!("{path}.transformer_blocks.{index}");
@@ -168,10 +168,9 @@ impl<B: NetBackend> TransformerTemporal<B> {
             };
             features = block.forward(features, at, modulation);
         }
-        let output = linear(&self.proj_out, features)
-            .reshape([batch, height, width, frames, channels])
-            .permute([0, 3, 4, 1, 2]) // [B, N, C, H, W]
-            .reshape([images, channels, height, width]);
+        let output = linear(&self.proj_out, features).reshape([batch, positions, frames, channels]);
+        let output = exchanged(output) // [B, N, H*W, C]
+            .reshape([images, height, width, channels]);
         add(output, hidden_states)
     }
 }
@@ -260,20 +259,14 @@ impl<B: NetBackend> TemporalConvLayer<B> {
         }
     }
 
-    /// `[batch * frames, channels, height, width]` to the same shape.
+    /// `[batch * frames, height, width, channels]` to the same shape.
     pub fn forward(&self, hidden_states: Tensor<B, 4>, frames: usize) -> Tensor<B, 4> {
-        let shape = hidden_states.dims();
-        let mut features = channels_before_frames(hidden_states.clone(), frames); // [B, C, N, H, W]
+        let shape @ [images, height, width, channels] = hidden_states.dims();
+        let clips = [images / frames, frames, height * width, channels];
+        let mut features = hidden_states.clone().reshape(clips);
         for layer in [&self.conv1, &self.conv2, &self.conv3, &self.conv4] {
             features = temporal_conv(&layer.conv, group_norm_silu(&layer.norm, features));
         }
-        add(hidden_states, features.swap_dims(1, 2).reshape(shape))
+        add(hidden_states, features.reshape(shape))
     }
-}
-
-/// `[batch * frames, channels, height, width]` to `[batch, channels, frames, height, width]`.
-fn channels_before_frames<B: NetBackend>(x: Tensor<B, 4>, frames: usize) -> Tensor<B, 5> {
-    let [images, channels, height, width] = x.dims();
-    x.reshape([images / frames, frames, channels, height, width])
-        .swap_dims(1, 2)
 }

@@ -69,7 +69,7 @@ pub struct Transformer2D<B: Backend> {
 }
 
 impl<B: NetBackend> Transformer2D<B> {
-    /// `hidden_states` and the result are `[batch * frames, channels, height, width]`;
+    /// `hidden_states` and the result are `[batch * frames, height, width, channels]`;
     /// `encoder_hidden_states` is `[batch, text tokens, cross_attention_dim]`, one row per clip; `place` is where
     /// this layer is.
     pub fn forward(
@@ -78,10 +78,12 @@ impl<B: NetBackend> Transformer2D<B> {
         encoder_hidden_states: Tensor<B, 3>,
         place: &Place<'_, B>,
     ) -> Tensor<B, 4> {
-        let [images, channels, height, width] = hidden_states.dims();
-        let tokens = group_norm(&self.norm, hidden_states.clone())
-            .reshape([images, channels, height * width])
-            .swap_dims(1, 2); // [images, H*W, C]
+        let [images, height, width, channels] = hidden_states.dims();
+        let tokens = group_norm(&self.norm, hidden_states.clone()).reshape([
+            images,
+            height * width,
+            channels,
+        ]);
         let mut tokens = place.linear("proj_in", &self.proj_in, tokens);
         for (index, block) in self.transformer_blocks.iter().enumerate() {
             let place = place.part("transformer_blocks").part(&index.to_string());
@@ -89,8 +91,7 @@ impl<B: NetBackend> Transformer2D<B> {
         }
         let output = place
             .linear("proj_out", &self.proj_out, tokens)
-            .swap_dims(1, 2)
-            .reshape([images, channels, height, width]);
+            .reshape([images, height, width, channels]);
         add(output, hidden_states)
     }
 

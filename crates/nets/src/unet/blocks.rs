@@ -124,6 +124,7 @@ impl<B: NetBackend> Layers<B> {
         if let Some(attention) = self.attentions.get(index) {
             let path = format!("{path}.attentions.{index}");
             let text = pass.encoder_hidden_states.clone();
+            hidden_states = pass.for_every_text(hidden_states);
             hidden_states = attention.forward(hidden_states, text, &pass.place(&path));
             pass.show(&path, &hidden_states);
         }
@@ -234,7 +235,7 @@ impl<B: NetBackend> MidBlock<B> {
         self.layers.spatial_linears(path)
     }
 
-    /// `[batch * frames, channels, height, width]` to the same shape.
+    /// `[batch * frames, height, width, channels]` to the same shape.
     pub fn forward(
         &self,
         hidden_states: Tensor<B, 4>,

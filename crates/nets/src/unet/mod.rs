@@ -16,6 +16,7 @@ pub(crate) use plan::{FrameMixing, MAX_CHANNELS, UNetPlan};
 
 use crate::KeyMap;
 use crate::kernels::NetBackend;
+use crate::kernels::layout::joined;
 use crate::layers::adapter::LinearLayer;
 use crate::layers::apply::{conv2d, group_norm_silu};
 use crate::layers::timestep::TimestepEmbedding;
@@ -95,7 +96,7 @@ impl<B: NetBackend> UNetBody<B> {
     }
 
     /// Runs one stage; `after_conv_in` is what the first one does besides, to
-    /// `[batch * frames, channels, height, width]`.
+    /// `[batch * frames, height, width, channels]`.
     pub(crate) fn run_stage(
         &self,
         stage: Stage,
@@ -133,16 +134,18 @@ impl<B: NetBackend> UNetBody<B> {
                     panic!("no skip connection is left for {stage:?}")
                 };
                 let path = format!("up_blocks.{block}");
-                let both = Tensor::cat(vec![hidden_states, skip], 1);
+                let [below, skip] = [hidden_states, skip].map(|x| pass.for_every_text(x));
+                let both = joined(below, skip);
                 hidden_states = self.up_blocks[block].run_layer(layer, both, pass, &path);
             }
             Stage::Upsample { block } => {
                 // An odd size was halved upwards on the way down; the next skip connection knows what it was.
-                let size = skips.last().map(|skip| [skip.dims()[2], skip.dims()[3]]);
+                let size = skips.last().map(|skip| [skip.dims()[1], skip.dims()[2]]);
                 hidden_states = self.up_blocks[block].upsample(hidden_states, size);
                 pass.show(&format!("up_blocks.{block}"), &hidden_states);
             }
             Stage::Output => {
+                hidden_states = pass.for_every_text(hidden_states);
                 let normed = group_norm_silu(&self.conv_norm_out, hidden_states);
                 hidden_states = conv2d(&self.conv_out, normed);
             }

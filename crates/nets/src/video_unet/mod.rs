@@ -234,7 +234,9 @@ impl<B: NetBackend> VideoUNet<B> {
     ///
     /// `sample` is `[batch, channels, frames, height, width]`, as is the result with the output channels;
     /// `timesteps` has one entry per clip or one for all; `encoder_hidden_states` is
-    /// `[batch, text tokens, cross_attention_dim]`.
+    /// `[batch, text tokens, cross_attention_dim]`. A single clip may have several texts, as both halves of the guidance
+    /// do: what comes before the first layer that reads text is then computed once, and the result has an entry for
+    /// each.
     ///
     /// # Panics
     /// If the batch sizes or channels do not fit each other, or there are more frames than
@@ -290,18 +292,20 @@ impl<B: NetBackend> VideoUNet<B> {
             "{} timesteps for a batch of {batch}",
             timesteps.len()
         );
-        assert_eq!(
-            encoder_hidden_states.dims()[0],
-            batch,
-            "rows of text states"
+        let texts = encoder_hidden_states.dims()[0];
+        assert!(
+            texts == batch || batch == 1,
+            "{texts} rows of text states for a batch of {batch}"
         );
         let device = encoder_hidden_states.device();
-        let temb = self.body().time_embedding().forward(timesteps, &device); // [batch or 1, channels]
-        let channels = temb.dims()[1];
-        let temb = temb
-            .unsqueeze_dim::<3>(1)
-            .expand([batch, frames, channels])
-            .reshape([batch * frames, channels]);
+        let mut temb = self.body().time_embedding().forward(timesteps, &device); // [batch or 1, channels]
+        if batch > 1 && timesteps.len() == batch {
+            let channels = temb.dims()[1];
+            temb = temb
+                .unsqueeze_dim::<3>(1)
+                .repeat_dim(1, frames)
+                .reshape([batch * frames, channels]);
+        }
         Pass {
             frames,
             encoder_hidden_states: cast_like(encoder_hidden_states, &temb),
@@ -324,9 +328,10 @@ impl<B: NetBackend> VideoUNet<B> {
     /// What the first stage takes, from `[batch, channels, frames, height, width]`.
     pub fn start(&self, sample: Tensor<B, 5>) -> Features<B> {
         let [batch, channels, frames, height, width] = sample.dims();
-        let images = sample
-            .swap_dims(1, 2)
-            .reshape([batch * frames, channels, height, width]);
+        let images =
+            sample
+                .permute([0, 2, 3, 4, 1])
+                .reshape([batch * frames, height, width, channels]);
         Features {
             hidden_states: cast(images, self.precision().dtype()),
             skips: Vec::new(),
@@ -354,10 +359,10 @@ impl<B: NetBackend> VideoUNet<B> {
 
     /// The prediction, `[batch, channels, frames, height, width]`, from what the last stage gave.
     pub fn finish(&self, features: Features<B>, frames: usize) -> Tensor<B, 5> {
-        let [images, channels, height, width] = features.hidden_states.dims();
+        let [images, height, width, channels] = features.hidden_states.dims();
         cast(features.hidden_states, FloatDType::F32)
-            .reshape([images / frames, frames, channels, height, width])
-            .swap_dims(1, 2)
+            .reshape([images / frames, frames, height, width, channels])
+            .permute([0, 4, 1, 2, 3])
     }
 
     /// The number format of the weights, and of everything inside.

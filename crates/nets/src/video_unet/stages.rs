@@ -8,6 +8,7 @@ use burn::prelude::*;
 
 use crate::kernels::NetBackend;
 use crate::layers::adapter::{LinearAdapter, Place};
+use crate::layers::apply::channels_first;
 use crate::layers::temporal::TemporalModulation;
 
 /// A step of the forward pass.
@@ -92,7 +93,7 @@ impl Stage {
     }
 }
 
-/// What one stage hands to the next, each tensor `[batch * frames, channels, height, width]`.
+/// What one stage hands to the next, each tensor `[batch * frames, height, width, channels]`.
 #[derive(Debug, Clone)]
 pub struct Features<B: Backend> {
     /// What the next stage works on.
@@ -143,9 +144,9 @@ pub type Observer<'a, B> = dyn FnMut(&str, Tensor<B, 4>) + 'a;
 pub struct Pass<'a, B: Backend> {
     /// Frames per clip.
     pub(crate) frames: usize,
-    /// Time embedding, `[batch * frames, channels]`.
+    /// Time embedding, `[batch * frames, channels]`, or `[1, channels]` where it is the same for all.
     pub(crate) temb: Tensor<B, 2>,
-    /// Text states, `[batch, text tokens, channels]`.
+    /// Text states, `[texts, text tokens, channels]`: as many as there are clips, or several for a single one.
     pub(crate) encoder_hidden_states: Tensor<B, 3>,
     /// What the caller changes.
     pub(crate) hooks: Hooks<'a, B>,
@@ -165,9 +166,20 @@ impl<'a, B: NetBackend> Pass<'a, B> {
         }
     }
 
+    /// Features `[batch * frames, height, width, channels]` of a single clip, once for every text; of several clips, or
+    /// after a layer that has read the texts, as they are.
+    pub(crate) fn for_every_text(&self, features: Tensor<B, 4>) -> Tensor<B, 4> {
+        let texts = self.encoder_hidden_states.dims()[0];
+        match features.dims()[0] == texts * self.frames {
+            true => features,
+            false => features.repeat_dim(0, texts),
+        }
+    }
+
+    /// Shows `[batch * frames, height, width, channels]` to whoever watches.
     pub(crate) fn show(&mut self, path: &str, output: &Tensor<B, 4>) {
         if let Some(observe) = &mut self.observe {
-            observe(path, output.clone());
+            observe(path, channels_first(output.clone()));
         }
     }
 
