@@ -5,10 +5,12 @@ use std::mem::MaybeUninit;
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-/// Multiply-adds that a task of [`rows_of`] should have: some 20 µs, many times what another thread takes to join in.
-const WORK_PER_ROW_TASK: usize = 1 << 20;
-/// Tasks of [`rows_of`] come in multiples of this where there are several, so that two or four threads end together.
-const ROW_TASKS_AT_ONCE: usize = 4;
+/// Multiply-adds that a task of [`rows_of`] has at least: some 20 µs, many times what another thread takes to join in.
+const LEAST_WORK_PER_ROW_TASK: usize = 1 << 20;
+/// Multiply-adds that it has where there are more tasks than [`FEW_ROW_TASKS`]: every task packs the other operand anew.
+const WORK_PER_ROW_TASK: usize = 1 << 24;
+/// Tasks that threads share evenly, if there are two or four.
+const FEW_ROW_TASKS: usize = 4;
 
 /// Multiply-adds below which a task is not worth another thread: about 20 µs of work, several times what
 /// waking a thread takes.
@@ -195,13 +197,15 @@ pub(super) fn rows_of(
 }
 
 fn rows_per_task(rows: usize, work: usize, together: usize) -> usize {
-    let groups = rows / together.max(1);
-    let most = (rows * work / WORK_PER_ROW_TASK).clamp(1, groups.max(1));
-    let tasks = match most {
-        1 => 1,
-        most => most.next_multiple_of(ROW_TASKS_AT_ONCE).min(groups),
+    let groups = (rows / together.max(1)).max(1);
+    let work = rows * work;
+    let tasks = match (work / LEAST_WORK_PER_ROW_TASK).min(FEW_ROW_TASKS) {
+        0 | 1 => 1,
+        few => (work / WORK_PER_ROW_TASK)
+            .next_multiple_of(FEW_ROW_TASKS)
+            .max(few),
     };
-    groups.div_ceil(tasks.max(1)) * together
+    groups.div_ceil(tasks.min(groups)) * together
 }
 
 /// Values that a task of [`rows_written`] and [`copy_of`] moves: 64 KiB.
