@@ -57,6 +57,7 @@ pub use embedding::Debias;
 pub use error::Error;
 pub use kinvert_base::{Progress, Quiet};
 pub use kinvert_diffusion::{InitialNoise, SamplerKind};
+pub use kinvert_nets::device::prepare_process;
 pub use kinvert_nets::{Device, DeviceInfo, DeviceKind, DeviceMemory, ModelFiles, Precision};
 pub use kinvert_video::Clip;
 pub use lora::{LoraId, SpatialLora};

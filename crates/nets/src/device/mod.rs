@@ -5,7 +5,6 @@ mod cuda;
 #[cfg(feature = "wgpu")]
 mod graphics;
 mod memory;
-#[cfg(feature = "cpu")]
 mod process;
 #[cfg(feature = "rocm")]
 mod rocm;
@@ -57,17 +56,19 @@ pub trait OnDevice {
     fn run<B: TrackingBackend>(self, device: &B::Device) -> Self::Output;
 }
 
-/// Makes this process one in which the CPU backend is fast. A program calls it once, first of all, on the thread that
-/// will compute.
+/// Makes this process one in which computing is fast. A program calls it once, first of all, on the thread that will
+/// compute.
 ///
-/// The calling thread becomes one of those that CPU kernels share their work among. Any other thread hands every operation
-/// over and sleeps until it is done, and a pass of a small network is a thousand operations.
+/// On the CPU, the calling thread becomes one of those that kernels share their work among. Any other thread hands every
+/// operation over and sleeps until it is done, and a pass of a small network is a thousand operations. (The thread stays
+/// outside if it would be the only one, or if other threads are at work already.)
 ///
-/// Without effect in a build without the CPU; the thread stays outside if it would be the only one, or if other threads
-/// are at work already.
+/// On GPUs, kernels that were compiled once are read from disk in later processes.
 pub fn prepare_process() {
     #[cfg(feature = "cpu")]
     process::join_workers();
+    #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+    process::keep_compiled_kernels();
 }
 
 /// What kind of machine a device is.

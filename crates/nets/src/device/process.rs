@@ -1,6 +1,7 @@
-//! What a process is told before it computes on the CPU.
+//! What a process is told before it computes; see [`prepare_process`](super::prepare_process).
 
-/// Makes this thread a worker of the pool that CPU kernels share; see [`prepare_process`](super::prepare_process).
+/// Makes this thread a worker of the pool that CPU kernels share.
+#[cfg(feature = "cpu")]
 pub(super) fn join_workers() {
     let wanted = std::env::var("RAYON_NUM_THREADS").ok();
     let wanted = wanted.and_then(|count| count.parse().ok());
@@ -10,4 +11,19 @@ pub(super) fn join_workers() {
         let pool = rayon::ThreadPoolBuilder::new().use_current_thread();
         let _ = pool.build_global(); // which fails if there is one, and that serves as well
     }
+}
+
+/// Has the engine keep compiled GPU kernels on disk, beside what it learned of which are the fastest; by itself it would
+/// compile them anew in every process. A `cubecl.toml` that says where stays in force.
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+pub(super) fn keep_compiled_kernels() {
+    use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
+
+    if CubeClRuntimeConfig::storage().lock().is_some() {
+        return; // too late: the engine is at work
+    }
+    let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
+    let where_it_tunes = config.autotune.cache.clone();
+    config.compilation.cache.get_or_insert(where_it_tunes);
+    CubeClRuntimeConfig::set(config);
 }

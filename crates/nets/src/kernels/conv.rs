@@ -162,8 +162,9 @@ pub(super) fn plain_x_backward<B: Backend>(
 ) -> FloatTensor<B> {
     let [_, _, rows, columns] = weight.shape().dims();
     if let Some(reversed) = geometry.reversed([rows, columns]) {
-        let weight = B::float_flip(B::float_swap_dims(weight, 0, 1), &[2, 3]);
-        return plain_convolution::<B>(output_grad, weight, None, reversed);
+        // Turned with channels last, so that they lie together in what is made of it.
+        let turned = B::float_flip(B::float_permute(weight, &[1, 2, 3, 0]), &[1, 2]);
+        return plain_convolution::<B>(output_grad, channels_first::<B>(turned), None, reversed);
     }
     // The operation asks for the input, of which it reads the shape only.
     let [images, height, width, channels] = x_shape;

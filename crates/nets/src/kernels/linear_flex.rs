@@ -26,8 +26,8 @@ impl LinearKernels for Flex {
             Some(bias) => Cow::Borrowed(bias.storage()),
             None => Cow::Owned(vec![0.0; out_channels]),
         };
-        let weights = Weights::of(weight);
-        let matrix = Matrix::new(weights.values(), [in_channels, out_channels], out_channels);
+        let weights = Weights::of(weight).in_f32();
+        let matrix = Matrix::new(weights.storage(), [in_channels, out_channels], out_channels);
         rows_times(x, matrix, &start)
     }
 

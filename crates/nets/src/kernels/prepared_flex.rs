@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::tensor::DType;
 use burn_flex::FlexTensor;
 
 use super::half_flex::widened;
@@ -28,26 +27,17 @@ pub(super) enum Form {
     WinogradReversed,
 }
 
-/// Contiguous weights of f32.
-pub(super) struct Weights {
-    tensor: FlexTensor,
-    /// Whether they are those of a network, and no copy that is gone after the operation.
-    are_lasting: bool,
-}
+/// Weights of f32, or of 16 bits that are widened when they are read.
+pub(super) struct Weights(FlexTensor);
 
 impl Weights {
     pub(super) fn of(tensor: FlexTensor) -> Self {
-        let (dtype, address) = (tensor.dtype(), tensor.bytes().as_ptr());
-        let tensor = widened(tensor).to_contiguous();
-        let are_lasting = dtype == DType::F32 && tensor.bytes().as_ptr() == address;
-        Self {
-            tensor,
-            are_lasting,
-        }
+        Self(tensor)
     }
 
-    pub(super) fn values(&self) -> &[f32] {
-        self.tensor.storage()
+    /// All weights in their own order, as f32.
+    pub(super) fn in_f32(&self) -> FlexTensor {
+        widened(self.0.clone()).to_contiguous()
     }
 
     /// The weights as `make` makes them, or as it made them before.
@@ -56,22 +46,32 @@ impl Weights {
         form: Form,
         make: impl FnOnce(&[f32]) -> Vec<f32>,
     ) -> Arc<Vec<f32>> {
-        if !self.are_lasting {
-            return Arc::new(make(self.values()));
+        let make = || Arc::new(make(self.in_f32().storage()));
+        if !self.0.is_contiguous() {
+            return make(); // a view of something else, which may be gone after the operation
         }
-        let shape = self.tensor.layout().shape().as_slice().to_vec();
-        let key = (self.values().as_ptr().addr(), shape);
+        let layout = self.0.layout();
+        let key = Key {
+            memory: self.0.bytes().as_ptr().addr(),
+            offset: layout.start_offset(),
+            shape: layout.shape().to_vec(),
+        };
         if let Some(found) = with_kept(|kept| kept.get(&key, form)) {
             return found;
         }
-        let made = Arc::new(make(self.values()));
-        with_kept(|kept| kept.keep(key, &self.tensor, form, &made));
+        let made = make();
+        with_kept(|kept| kept.keep(key, &self.0, form, &made));
         made
     }
 }
 
 /// Where weights lie, and their shape.
-type Key = (usize, Vec<usize>);
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    memory: usize,
+    offset: usize,
+    shape: Vec<usize>,
+}
 
 /// What was made of one tensor.
 struct Entry {
@@ -124,7 +124,7 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Shape, TensorData};
+    use burn::tensor::{DType, Shape, TensorData};
 
     use super::*;
 
@@ -171,9 +171,24 @@ mod tests {
     }
 
     #[test]
-    fn copies_that_are_gone_after_the_operation_are_not_kept() {
+    fn weights_of_16_bits_are_kept_as_well_and_views_are_not() {
         let narrow = super::super::half_flex::narrowed(tensor(&[1.0; 7]), DType::BF16);
-        let made = Weights::of(narrow).prepared(Form::Places, doubled);
+        let made = Weights::of(narrow.clone()).prepared(Form::Places, doubled);
+        let again = Weights::of(narrow).prepared(Form::Places, doubled);
+        assert!(Arc::ptr_eq(&made, &again));
+        let view = FlexTensor::from_data(TensorData::new(vec![1.0_f32; 6], Shape::new([2, 3])));
+        let made = Weights::of(view.transpose(0, 1)).prepared(Form::Places, doubled);
         assert_eq!((Arc::strong_count(&made), made[0]), (1, 2.0));
+    }
+
+    #[test]
+    fn parts_of_one_tensor_are_told_apart() {
+        let both = FlexTensor::from_data(TensorData::new(
+            vec![1.0_f32, 2.0, 3.0, 4.0],
+            Shape::new([2, 2]),
+        ));
+        let row = |index| Weights::of(both.narrow(0, index, 1)).prepared(Form::Places, doubled);
+        assert_eq!((*row(0)).clone(), [2.0, 4.0]);
+        assert_eq!((*row(1)).clone(), [6.0, 8.0]);
     }
 }

@@ -476,6 +476,38 @@ mod tests {
     }
 
     #[test]
+    fn the_plain_forms_are_those_of_the_kernel() {
+        for case in CASES {
+            let ([images, from, to], image, kernel, stride, padding) = case;
+            let geometry = ConvGeometry { stride, padding };
+            let shape = [images, image[0], image[1], from];
+            let primitive = |x: Tensor<Flex, 4>| x.into_primitive().tensor();
+            let x = primitive(random(shape));
+            let weight = primitive(random([to, from, kernel[0], kernel[1]]));
+            let compare = |name: &str, count: usize, [found, expected]: [FlexTensor; 2]| {
+                let [found, expected] = [found, expected].map(|x| x.to_contiguous());
+                let name = format!("{name} of {case:?}");
+                let (found, expected) = (found.storage(), expected.storage());
+                assert_close(&name, found, expected, tolerance(count));
+            };
+            let (of_kernel, of_patch) = (kernel[0] * kernel[1], from * kernel[0] * kernel[1]);
+            let output = Flex::convolve(x.clone(), weight.clone(), None, geometry);
+            let plain = plain_convolution::<Flex>(x.clone(), weight.clone(), None, geometry);
+            let grad = primitive(random(dims(&output)));
+            let pixels = dims(&output)[..3].iter().product();
+            compare("value", of_patch, [output, plain]);
+            let (w, g) = (weight.clone(), grad.clone());
+            let found = Flex::convolve_x_backward(shape, w.clone(), g.clone(), geometry);
+            let plain = plain_x_backward::<Flex>(shape, w, g, geometry);
+            compare("gradient of the input", to * of_kernel, [found, plain]);
+            let (w, g) = (weight.clone(), grad.clone());
+            let found = Flex::convolve_weight_backward(x.clone(), w.clone(), g.clone(), geometry);
+            let plain = plain_weight_backward::<Flex>(x, w, g, geometry);
+            compare("gradient of the weights", pixels, [found, plain]);
+        }
+    }
+
+    #[test]
     fn gradients_are_those_of_finite_differences() {
         for stride in [[1, 1], [2, 2]] {
             let geometry = ConvGeometry {
