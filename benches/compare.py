@@ -320,7 +320,7 @@ def circumstances(args, kind, others):
     parts += [f"Kinvert {revision}" if revision else "", f"{args.threads} threads", args.dtype, f"{args.rounds} rounds"]
     if args.model:
         shape = f"{args.size or '576x320'}, {args.frames or 24} frames"
-        parts.append(f"{args.model}: {shape}, activations {'computed again' if args.recompute else 'kept'}")
+        parts.append(f"{args.model}: {shape}, activations computed again by {args.recompute}")
     parts.append(f"{others:.0%} of the cores taken by others before")
     return ", ".join(part for part in parts if part)
 
@@ -341,8 +341,8 @@ def arguments():
     parser.add_argument("--frames", type=int)
     parser.add_argument("--dtype", choices=["f32", "f16", "bf16"], default="f32")
     parser.add_argument("--device", default="cpu")
-    again = "both compute activations again on the way back, as the published code does; else both keep them"
-    parser.add_argument("--recompute", action="store_true", help=again)
+    again = "who computes activations again on the way back, as the published code does; its default is that on a GPU"
+    parser.add_argument("--recompute", choices=["neither", "reference", "both"], help=again)
     parser.add_argument("--json", type=pathlib.Path, help="where to write every number")
     return parser.parse_args()
 
@@ -351,6 +351,7 @@ def main():
     args = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # as Ctrl-C, it ends what was started
     kind = "cuda" if args.device.startswith("cuda") else "cpu"
+    args.recompute = args.recompute or ("reference" if kind == "cuda" else "neither")
     variables = environment(args.threads)
     features = ["--features", args.features] if args.features else []
     ours = args.ours or built(["bench", "-p", "kinvert", "--bench", "work", "--no-run", *features], "work")
@@ -361,11 +362,12 @@ def main():
     shared = ["--dtype", args.dtype, "--device", args.device]
     for option, value in (("--model", args.model), ("--size", args.size), ("--frames", args.frames)):
         shared += [option, str(value)] if value else []
-    shared += ["--recompute"] if args.recompute else []
     commands = {
         "ours": [ours, "--serve", *shared],
         "reference": [args.python, REFERENCE, "serve", "--threads", str(args.threads), *shared],
     }
+    for side, command in commands.items():
+        command += ["--recompute"] if args.recompute in (side, "both") else []
     start = lambda side: Worker(side, commands[side], variables)
 
     others = busy_share()

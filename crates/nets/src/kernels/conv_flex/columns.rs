@@ -13,6 +13,10 @@ const CHANNELS_AT_ONCE: usize = 64;
 /// The convolution with a kernel of one column: for each of its places, rows of the input times a matrix are added to
 /// the rows of the output that see them. `places` holds `[in channels, out channels]` for each place, as everywhere here.
 pub(super) fn shifted(sizes: Sizes, x: &[f32], places: &[f32], bias: &[f32]) -> Vec<f32> {
+    let sizes = match (sizes.kernel_pixels(), sizes.geometry.padding) {
+        (1, [0, 0]) => sizes.as_one_image(), // nothing is seen across the borders of images
+        _ => sizes,
+    };
     let (from, to, width) = (sizes.in_channels, sizes.out_channels, sizes.output[1]);
     let padding = sizes.geometry.padding[0];
     let work = sizes.work_per_pixel();
@@ -25,7 +29,8 @@ pub(super) fn shifted(sizes: Sizes, x: &[f32], places: &[f32], bias: &[f32]) -> 
             for (place, matrix) in places.chunks_exact(from * to).enumerate() {
                 // Row `r` of the output's pixels sees row `r + place - padding` of the image.
                 let first_row = padding.saturating_sub(place);
-                let end_row = (sizes.image[0] + padding - place).min(sizes.output[0]);
+                let end_row = (sizes.image[0] + padding).saturating_sub(place);
+                let end_row = end_row.min(sizes.output[0]);
                 let start = (image_start + first_row * width).max(first);
                 let stop = (image_start + end_row * width).min(end).min(image_end);
                 if start >= stop {

@@ -234,6 +234,16 @@ impl Sizes {
         self.patch() * self.out_channels
     }
 
+    /// Images one below the other.
+    fn as_one_image(self) -> Self {
+        Self {
+            images: 1,
+            image: [self.images * self.image[0], self.image[1]],
+            output: [self.images * self.output[0], self.output[1]],
+            ..self
+        }
+    }
+
     /// Whether the kernel is one column wide, so that each of its places reads whole rows of pixels.
     fn is_along_rows(self) -> bool {
         self.kernel[1] == 1 && self.geometry.stride == [1, 1] && self.geometry.padding[1] == 0
@@ -285,7 +295,8 @@ mod tests {
     /// Those of the networks, and odd ones: single pixels, kernels as large as the image, tasks that begin and end
     /// inside an image, odd sizes, channels that are no whole vectors, strides that leave pixels out, padding as wide as
     /// the kernel.
-    const CASES: [Case; 21] = [
+    const CASES: [Case; 22] = [
+        ([2, 3, 4], [1, 5], [5, 1], [1, 1], [2, 0]),
         ([2, 3, 5], [4, 5], [3, 3], [1, 1], [2, 2]),
         ([2, 20, 17], [3, 7], [3, 3], [1, 1], [0, 1]),
         ([3, 5, 4], [6, 5], [3, 1], [1, 1], [1, 0]),
