@@ -39,7 +39,7 @@ const SCHEDULER: &[u8] = br#"{"_class_name": "DDIMScheduler", "beta_schedule": "
 
 /// Latent channels, frames that the autoencoder takes at a time, and steps of the sampler: those of the program.
 const LATENT_CHANNELS: usize = 4;
-const VAE_FRAMES: usize = 4;
+const VAE_FRAMES: usize = 2;
 const SAMPLING_STEPS: usize = 30;
 
 #[derive(Parser)]

@@ -37,8 +37,9 @@ use crate::text::TextEncoder;
 use crate::workspace::{INVERTED_LATENTS, LATENTS, Workspace};
 use kinvert_base::Progress;
 
-/// Frames that the autoencoder works on at a time, so that its memory does not grow with the clip.
-const VAE_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+/// Frames that the autoencoder works on at a time, so that its memory does not grow with the clip. With more, features of
+/// small frames leave the processor's cache; with one, there is little for several threads.
+const VAE_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// Sides of the tiles of large frames, in latents, where memory is short: 512 pixels, as the reference library has it.
 const VAE_TILE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::elementwise::{ElementwiseKernels, GroupNormOptions, NormArguments, plain};
 use super::group_norm_flex::{group_norm, group_norm_backward};
 use super::half_flex::{are_f32_or_half, in_f32, narrowed, widened};
-use super::matrix::{copy_of, made};
+use super::matrix::{made, rewritten};
 use super::simd::{
     mean_and_variance, normal_distribution, sigmoid, silu_slope, sum_pairs, vectorised,
 };
@@ -483,40 +483,33 @@ pub(super) fn rewrite_rows<R: Send>(
     rewrite: impl Fn(usize, &mut [f32]) -> R + Sync,
 ) -> (FlexTensor, Vec<R>) {
     let mut tensor = contiguous(tensor);
-    if let Some(values) = tensor.try_storage_mut::<f32>() {
-        let results = for_tasks(values, row_len, rewrite);
-        return (tensor, results);
+    let len = tensor.shape().num_elements();
+    if len == 0 {
+        return (tensor, Vec::new());
     }
-    let mut values = copy_of(tensor.storage());
-    let results = for_tasks(&mut values, row_len, rewrite);
-    (from_values(values, tensor.shape()), results)
-}
-
-/// Calls `work` with each task's first row and values, on all threads unless there is little to do.
-#[inline(always)]
-fn for_tasks<R: Send>(
-    values: &mut [f32],
-    row_len: usize,
-    work: impl Fn(usize, &mut [f32]) -> R + Sync,
-) -> Vec<R> {
-    if values.is_empty() {
-        return Vec::new();
+    let mut rows_per_task = (TASK / row_len).max(1);
+    if len < 2 * TASK {
+        rows_per_task = len / row_len; // another thread takes as long to join in
     }
-    let rows_per_task = (TASK / row_len).max(1);
-    let task_len = rows_per_task * row_len;
-    let run = |(task, values): (usize, &mut [f32])| {
+    let piece = rows_per_task * row_len;
+    let run = |task: usize, values: &mut [f32]| {
         vectorised(
             #[inline(always)]
-            || work(task * rows_per_task, values),
+            || rewrite(task * rows_per_task, values),
         )
     };
-    // Another thread takes as long to join in as some thousand values take.
-    if values.len() < 2 * TASK {
-        values.chunks_mut(task_len).enumerate().map(run).collect()
-    } else {
-        let tasks = values.par_chunks_mut(task_len).enumerate();
-        tasks.map(run).collect()
+    if let Some(values) = tensor.try_storage_mut::<f32>() {
+        let results = match piece == len {
+            true => vec![run(0, values)],
+            false => {
+                let pieces = values.par_chunks_mut(piece).enumerate();
+                pieces.map(|(task, values)| run(task, values)).collect()
+            }
+        };
+        return (tensor, results);
     }
+    let (values, results) = rewritten(tensor.storage(), piece, run);
+    (from_values(values, tensor.shape()), results)
 }
 
 #[cfg(test)]

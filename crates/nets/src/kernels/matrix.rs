@@ -185,7 +185,7 @@ pub(super) fn rows_of(
 ) -> Vec<f32> {
     let width = start.len();
     let rows_per_task = rows_per_task(rows, work, together);
-    built(rows * width, rows_per_task * width, |index, values| {
+    let from_start = |index, values: &mut [MaybeUninit<f32>]| {
         for row in values.chunks_exact_mut(width) {
             row.write_copy_of_slice(start);
         }
@@ -193,7 +193,8 @@ pub(super) fn rows_of(
         #[allow(unsafe_code)]
         let values = unsafe { values.assume_init_mut() };
         task(index * rows_per_task, values);
-    })
+    };
+    built(rows * width, rows_per_task * width, from_start).0
 }
 
 fn rows_per_task(rows: usize, work: usize, together: usize) -> usize {
@@ -208,7 +209,7 @@ fn rows_per_task(rows: usize, work: usize, together: usize) -> usize {
     groups.div_ceil(tasks.min(groups)) * together
 }
 
-/// Values that a task of [`rows_written`] and [`copy_of`] moves: 64 KiB.
+/// Values that a task of [`rows_written`] moves: 64 KiB.
 const VALUES_PER_COPY: usize = 16 * 1024;
 
 /// `rows` rows of `width` values, each written by `write`, which gets its index.
@@ -226,45 +227,53 @@ pub(super) fn rows_written(
     })
 }
 
-/// The same values in other memory, moved by all threads.
-pub(super) fn copy_of(source: &[f32]) -> Vec<f32> {
-    built(source.len(), VALUES_PER_COPY, |index, values| {
-        values.write_copy_of_slice(&source[index * VALUES_PER_COPY..][..values.len()]);
+/// The same values in other memory, after tasks have changed them, each a piece of `piece` values. A task gets the index of
+/// its piece and the piece, and may return something.
+pub(super) fn rewritten<R: Send>(
+    source: &[f32],
+    piece: usize,
+    task: impl Fn(usize, &mut [f32]) -> R + Sync,
+) -> (Vec<f32>, Vec<R>) {
+    built(source.len(), piece, |index, values| {
+        let source = &source[index * piece..][..values.len()];
+        task(index, values.write_copy_of_slice(source))
     })
 }
 
 /// `len` values that are zero before tasks write to them, each to a piece of `piece` values. A task gets the index of its
 /// piece and the piece.
 pub(super) fn made(len: usize, piece: usize, task: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
-    built(len, piece, |index, values| {
+    let from_zeros = |index, values: &mut [MaybeUninit<f32>]| {
         values.fill(MaybeUninit::new(0.0));
         // SAFETY: every value was written just now.
         #[allow(unsafe_code)]
         let values = unsafe { values.assume_init_mut() };
         task(index, values);
-    })
+    };
+    built(len, piece, from_zeros).0
 }
 
-/// A vector whose pieces of `piece` values tasks make, each of which writes all values of its piece: fresh memory is not
-/// filled with zeros by one thread first.
+/// A vector whose pieces of `piece` values tasks make, each of which writes all values of its piece, and what the tasks
+/// return: fresh memory is not filled with zeros by one thread first.
 #[allow(unsafe_code)] // The argument stands at the call.
-fn built(
+fn built<R: Send>(
     len: usize,
     piece: usize,
-    task: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync,
-) -> Vec<f32> {
+    task: impl Fn(usize, &mut [MaybeUninit<f32>]) -> R + Sync,
+) -> (Vec<f32>, Vec<R>) {
     let mut values: Vec<f32> = Vec::with_capacity(len);
     let spare = &mut values.spare_capacity_mut()[..len];
-    if piece >= len {
-        task(0, spare);
+    let results = if piece >= len {
+        vec![task(0, spare)]
     } else {
         let pieces = spare.par_chunks_mut(piece).enumerate();
-        pieces.for_each(|(index, values)| task(index, values));
-    }
+        let task = |(index, values): (usize, &mut [MaybeUninit<f32>])| task(index, values);
+        pieces.map(task).collect()
+    };
     // SAFETY: the pieces cover all of `len` values, and every task has written those of its own. Where one panics
     // this is not reached.
     unsafe { values.set_len(len) };
-    values
+    (values, results)
 }
 
 #[cfg(test)]

@@ -174,12 +174,20 @@ impl Tiles {
             self.sizes.out_channels,
             self.count(),
         );
-        with_scratch(|Scratch { inputs, products }| {
+        with_scratch(|scratch| {
+            let Scratch {
+                inputs,
+                products,
+                padding,
+            } = scratch;
             let inputs = at_least(inputs, PRODUCTS * count * from);
             let products = at_least(products, PRODUCTS * count * to);
+            let padding = at_least(padding, from);
+            padding.fill(0.0);
             on_vectors(TransformInputs {
                 tiles: self,
                 x,
+                padding,
                 inputs,
             });
             for product in 0..PRODUCTS {
@@ -205,6 +213,8 @@ impl Tiles {
 struct TransformInputs<'a> {
     tiles: Tiles,
     x: &'a [f32],
+    /// A pixel of zeros.
+    padding: &'a [f32],
     inputs: &'a mut [f32],
 }
 
@@ -213,26 +223,31 @@ impl WithSimd for TransformInputs<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self) {
-        let Self { tiles, x, inputs } = self;
+        let Self {
+            tiles,
+            x,
+            padding,
+            inputs,
+        } = self;
         let (sizes, count) = (tiles.sizes, tiles.count());
         let channels = sizes.in_channels;
         let [top, left] = sizes.geometry.padding;
         for tile in 0..count {
             let place = tiles.place(tile);
             let image = &x[place.image * sizes.image_pixels() * channels..];
-            // Where the 16 pixels begin, if they are no padding.
-            let pixels: [Option<usize>; 16] = array::from_fn(|pixel| {
-                let row = (place.row + pixel / 4).checked_sub(top)?;
-                let column = (place.column + pixel % 4).checked_sub(left)?;
-                let is_inside = row < sizes.image[0] && column < sizes.image[1];
-                is_inside.then(|| (row * sizes.image[1] + column) * channels)
+            let pixels: [&[f32]; 16] = array::from_fn(|pixel| {
+                let row = (place.row + pixel / 4).wrapping_sub(top);
+                let column = (place.column + pixel % 4).wrapping_sub(left);
+                if row < sizes.image[0] && column < sizes.image[1] {
+                    &image[(row * sizes.image[1] + column) * channels..][..channels]
+                } else {
+                    padding
+                }
             });
             for (channel, lanes) in runs::<S>(channels) {
                 let mut d = [0.0_f32.splat::<S>(); 16];
                 for (d, pixel) in d.iter_mut().zip(pixels) {
-                    if let Some(start) = pixel {
-                        *d = load(&image[start + channel..], lanes);
-                    }
+                    *d = load(&pixel[channel..], lanes);
                 }
                 transform(&mut d);
                 for (product, values) in d.into_iter().enumerate() {
@@ -338,13 +353,14 @@ fn pair_of_sums<S: Simd>([a, b, c, d]: [Vector<S>; 4]) -> [Vector<S>; 2] {
 struct Scratch {
     inputs: Vec<f32>,
     products: Vec<f32>,
+    padding: Vec<f32>,
 }
 
 /// Lends the calling thread's memory; values are whatever they are.
 fn with_scratch<R>(task: impl FnOnce(&mut Scratch) -> R) -> R {
     thread_local! {
         static SCRATCH: Cell<Scratch> = const {
-            Cell::new(Scratch { inputs: Vec::new(), products: Vec::new() })
+            Cell::new(Scratch { inputs: Vec::new(), products: Vec::new(), padding: Vec::new() })
         };
     }
     let mut scratch = SCRATCH.take();
