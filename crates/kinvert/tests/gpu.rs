@@ -22,9 +22,11 @@
     reason = "a test fails by panicking, and tells why it checks nothing"
 )]
 
+use std::sync::Once;
+
 use kinvert::{
     Clip, Device, DeviceKind, GenerationSettings, InversionSettings, LoadOptions, ModelFiles,
-    MotionModel, Precision, Quiet, load_model,
+    MotionModel, Precision, Quiet, load_model, prepare_process,
 };
 use kinvert_testkit::first_sprites_model;
 use kinvert_world::{Motion, Scene};
@@ -40,6 +42,8 @@ const LEARNING_STEPS: usize = 3;
 
 /// The device that is tested.
 fn device() -> Option<Device> {
+    static PREPARED: Once = Once::new();
+    PREPARED.call_once(prepare_process);
     let found = match std::env::var("KINVERT_TEST_DEVICE") {
         Ok(name) => Some(name.parse().unwrap()),
         Err(_) => Device::here()

@@ -5,7 +5,6 @@
 //! depend on the number of threads, so neither do results. Floats of 32 bits, and of 16 bits [by way of
 //! them](super::half_flex); other types take the plain form.
 
-use std::cell::Cell;
 use std::ops::Range;
 
 use burn::tensor::ops::FloatTensor;
@@ -14,8 +13,8 @@ use burn_flex::{Flex, FlexTensor, Layout};
 
 use super::attention::{AttentionKernels, plain_attention, plain_attention_backward};
 use super::half_flex::{are_f32_or_half, narrowed, widened};
-use super::matrix::{Existing, Matrix, MatrixMut, for_each, multiply};
-use super::simd::{exp, vectorised};
+use super::matrix::{Existing, Matrix, MatrixMut, for_each, multiply, with_scratch};
+use super::simd::{LANES, exp, vectorised};
 
 /// Scores that one task holds at most, unless a block of [`LEAST_ROWS`] queries has more: 768 KiB of f32, so
 /// that they stay in the second-level cache.
@@ -381,23 +380,6 @@ fn assembled(
     });
     output
 }
-
-/// Lends the calling thread's memory for `length` values, whatever they are.
-fn with_scratch<R>(length: usize, task: impl FnOnce(&mut [f32]) -> R) -> R {
-    thread_local! {
-        static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-    }
-    let mut scratch = SCRATCH.take();
-    if scratch.len() < length {
-        scratch.resize(length, 0.0);
-    }
-    let result = task(&mut scratch[..length]);
-    SCRATCH.set(scratch);
-    result
-}
-
-/// Values that are reduced side by side; the compiler makes vector registers of them.
-const LANES: usize = 16;
 
 /// The softmax of every row, in place.
 #[inline(always)]

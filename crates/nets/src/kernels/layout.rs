@@ -128,31 +128,8 @@ fn indices<B: Backend>(size_in: usize, size_out: usize, device: &B::Device) -> T
 
 impl<B: LayoutKernels, C: CheckpointStrategy> LayoutKernels for Autodiff<B, C> {
     fn exchange(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct Exchange;
-
-        impl<B: LayoutKernels> Backward<B, 1> for Exchange {
-            type State = ();
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                grads: &mut Gradients,
-                _checkpointer: &mut Checkpointer,
-            ) {
-                let grad = grads.consume::<B>(&ops.node);
-                if let [Some(x)] = ops.parents {
-                    grads.register::<B>(x.id, B::exchange(grad));
-                }
-            }
-        }
-
-        let node = [x.node.clone()];
-        let output = B::exchange(x.primitive);
-        match Exchange.prepare::<C>(node).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((), output),
-            OpsKind::UnTracked(prep) => prep.finish(output),
-        }
+        let output = B::exchange(x.primitive.clone());
+        moved::<B, C, 1>([x], Move::Exchanged, output)
     }
 
     fn join(
@@ -160,63 +137,65 @@ impl<B: LayoutKernels, C: CheckpointStrategy> LayoutKernels for Autodiff<B, C> {
         second: FloatTensor<Self>,
         channels: [usize; 2],
     ) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct Join;
-
-        impl<B: LayoutKernels> Backward<B, 2> for Join {
-            type State = [usize; 2];
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 2>,
-                grads: &mut Gradients,
-                _checkpointer: &mut Checkpointer,
-            ) {
-                let grad = grads.consume::<B>(&ops.node);
-                let [first, second] = ops.state;
-                let parts = [(0, first), (first, second)];
-                for (parent, (start, count)) in ops.parents.into_iter().zip(parts) {
-                    if let Some(parent) = parent {
-                        grads.register::<B>(parent.id, B::channels(grad.clone(), start, count));
-                    }
-                }
-            }
-        }
-
-        let nodes = [first.node.clone(), second.node.clone()];
-        let output = B::join(first.primitive, second.primitive, channels);
-        match Join.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(channels, output),
-            OpsKind::UnTracked(prep) => prep.finish(output),
-        }
+        let output = B::join(first.primitive.clone(), second.primitive.clone(), channels);
+        moved::<B, C, 2>([first, second], Move::Joined(channels), output)
     }
 
     fn resize(images: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct Resize;
-
-        impl<B: LayoutKernels> Backward<B, 1> for Resize {
-            type State = [usize; 2];
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                grads: &mut Gradients,
-                _checkpointer: &mut Checkpointer,
-            ) {
-                let grad = grads.consume::<B>(&ops.node);
-                if let [Some(images)] = ops.parents {
-                    grads.register::<B>(images.id, B::resize_backward(grad, ops.state));
-                }
-            }
-        }
-
-        let node = [images.node.clone()];
         let [_, height, width, _] = images.primitive.shape().dims();
-        let output = B::resize(images.primitive, size);
-        match Resize.prepare::<C>(node).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish([height, width], output),
-            OpsKind::UnTracked(prep) => prep.finish(output),
+        let output = B::resize(images.primitive.clone(), size);
+        moved::<B, C, 1>([images], Move::Resized([height, width]), output)
+    }
+}
+
+/// What was done to values, and what its gradients need to know.
+#[derive(Debug, Clone, Copy)]
+enum Move {
+    Exchanged,
+    /// Channels of each part.
+    Joined([usize; 2]),
+    /// Height and width before.
+    Resized([usize; 2]),
+}
+
+/// The node of a move in a graph.
+#[derive(Debug)]
+struct MoveStep;
+
+fn moved<B: LayoutKernels, C: CheckpointStrategy, const N: usize>(
+    inputs: [FloatTensor<Autodiff<B, C>>; N],
+    what: Move,
+    output: FloatTensor<B>,
+) -> FloatTensor<Autodiff<B, C>> {
+    let nodes = inputs.map(|input| input.node);
+    match MoveStep.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prep) => prep.finish(what, output),
+        OpsKind::UnTracked(prep) => prep.finish(output),
+    }
+}
+
+impl<B: LayoutKernels, const N: usize> Backward<B, N> for MoveStep {
+    type State = Move;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, N>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let grad = grads.consume::<B>(&ops.node);
+        for (index, parent) in ops.parents.into_iter().enumerate() {
+            let Some(parent) = parent else { continue };
+            let grad = grad.clone();
+            let grad = match ops.state {
+                Move::Exchanged => B::exchange(grad),
+                Move::Joined(channels) => {
+                    let first = channels[..index].iter().sum();
+                    B::channels(grad, first, channels[index])
+                }
+                Move::Resized(size) => B::resize_backward(grad, size),
+            };
+            grads.register::<B>(parent.id, grad);
         }
     }
 }

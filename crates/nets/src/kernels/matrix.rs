@@ -1,11 +1,13 @@
 //! Matrix products over borrowed slices of `f32`, and work shared among threads: what the CPU kernels stand on.
 
+use std::cell::Cell;
 use std::mem::MaybeUninit;
 
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-/// Multiply-adds that a task of [`rows_of`] has at least: some 20 µs, many times what another thread takes to join in.
+/// Multiply-adds of which [`rows_of`] makes several tasks if there are twice as many: some 20 µs, many times what another
+/// thread takes to join in.
 const LEAST_WORK_PER_ROW_TASK: usize = 1 << 20;
 /// Multiply-adds that it has where there are more tasks than [`FEW_ROW_TASKS`]: every task packs the other operand anew.
 const WORK_PER_ROW_TASK: usize = 1 << 24;
@@ -172,6 +174,20 @@ pub(super) fn for_each<T: Send>(items: Vec<T>, work: usize, task: impl Fn(T) + S
     }
 }
 
+/// Lends the calling thread's memory for `length` values, whatever they are. A task that has it must not ask again.
+pub(super) fn with_scratch<R>(length: usize, task: impl FnOnce(&mut [f32]) -> R) -> R {
+    thread_local! {
+        static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    }
+    let mut scratch = SCRATCH.take();
+    if scratch.len() < length {
+        scratch.resize(length, 0.0);
+    }
+    let result = task(&mut scratch[..length]);
+    SCRATCH.set(scratch);
+    result
+}
+
 /// `rows` rows as wide as `start`, which all of them are before tasks add to them. `work` counts the multiply-adds of a
 /// row, `together` the rows that belong to one task. A task gets its first row and its rows.
 ///
@@ -200,11 +216,11 @@ pub(super) fn rows_of(
 fn rows_per_task(rows: usize, work: usize, together: usize) -> usize {
     let groups = (rows / together.max(1)).max(1);
     let work = rows * work;
-    let tasks = match (work / LEAST_WORK_PER_ROW_TASK).min(FEW_ROW_TASKS) {
+    let tasks = match work / LEAST_WORK_PER_ROW_TASK {
         0 | 1 => 1,
-        few => (work / WORK_PER_ROW_TASK)
+        _ => (work / WORK_PER_ROW_TASK)
             .next_multiple_of(FEW_ROW_TASKS)
-            .max(few),
+            .max(FEW_ROW_TASKS),
     };
     groups.div_ceil(tasks.min(groups)) * together
 }
@@ -218,7 +234,9 @@ pub(super) fn rows_written(
     width: usize,
     write: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Vec<f32> {
-    let width = width.max(1);
+    if width == 0 {
+        return Vec::new();
+    }
     let rows_per_task = (VALUES_PER_COPY / width).max(1);
     made(rows * width, rows_per_task * width, |index, values| {
         for (row, to) in values.chunks_exact_mut(width).enumerate() {
@@ -312,6 +330,54 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn every_row_is_made_once_however_rows_are_cut() {
+        for rows in [0, 1, 2, 7, 64, 1000] {
+            for (work, together) in [
+                (1, 1),
+                (1 << 14, 1),
+                (1 << 21, 1),
+                (1 << 21, 2),
+                (1 << 14, 5),
+            ] {
+                let rows = rows * together;
+                let made = rows_of(rows, &[1.0, 2.0], work, together, |first, values| {
+                    assert!(first.is_multiple_of(together));
+                    assert!((values.len() / 2).is_multiple_of(together));
+                    for (index, row) in values.chunks_exact_mut(2).enumerate() {
+                        row[0] += (first + index) as f32;
+                    }
+                });
+                let expected: Vec<f32> =
+                    (0..rows).flat_map(|row| [1.0 + row as f32, 2.0]).collect();
+                assert_eq!(made, expected, "{rows} rows, {work}, {together}");
+            }
+        }
+    }
+
+    #[test]
+    fn small_work_is_one_task_and_large_work_is_many() {
+        assert_eq!(rows_per_task(1000, 1, 1), 1000);
+        assert_eq!(rows_per_task(1000, 1 << 12, 1), 250);
+        assert_eq!(rows_per_task(1024, 1 << 20, 1), 16);
+        assert_eq!(rows_per_task(2, 1 << 30, 2), 2);
+    }
+
+    #[test]
+    fn rows_are_written_and_rewritten_as_wholes() {
+        for (rows, width) in [(1, 1), (3, 40_000), (40_000, 3), (0, 5), (5, 0)] {
+            let written = rows_written(rows, width, |row, to| to.fill(row as f32));
+            let expected = (0..rows).flat_map(|row| std::iter::repeat_n(row as f32, width));
+            assert_eq!(written, expected.collect::<Vec<_>>());
+            let (doubled, lengths) = rewritten(&written, 1000, |_, values: &mut [f32]| {
+                values.iter_mut().for_each(|x| *x *= 2.0);
+                values.len()
+            });
+            assert_eq!(lengths.iter().sum::<usize>(), written.len());
+            assert!(doubled.iter().zip(&written).all(|(a, b)| *a == 2.0 * b));
         }
     }
 

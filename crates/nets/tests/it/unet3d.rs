@@ -12,6 +12,8 @@ use kinvert_testkit::{Recording, Tolerance, first_sprites_model, fixtures_dir};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::support::check_several_texts;
+
 type B = Flex;
 
 const PREDICTION: Tolerance = Tolerance::Absolute(2e-5);
@@ -95,6 +97,25 @@ fn takes_odd_sizes_and_a_timestep_per_clip() {
         Hooks::default(),
     );
     recording.expect("sample", sample, PREDICTION);
+}
+
+#[test]
+fn a_clip_with_several_texts_is_as_many_clips() {
+    let recording = Recording::open("parity/unet3d_odd/io.safetensors");
+    let device = Default::default();
+    let latents = recording.tensor("latents", &device);
+    check_several_texts(&load(), latents, recording.tensor("text", &device));
+}
+
+#[test]
+#[should_panic(expected = "3 rows of text states for a batch of 2")]
+fn several_clips_have_a_text_each() {
+    let recording = Recording::open("parity/unet3d_odd/io.safetensors");
+    let device = Default::default();
+    let text: Tensor<B, 3> = recording.tensor("text", &device);
+    let texts = Tensor::cat(vec![text.clone(), text.narrow(0, 0, 1)], 0);
+    let latents = recording.tensor("latents", &device);
+    load().forward(latents, &[501.0], texts, Hooks::default());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use kinvert_nets::{
 use kinvert_testkit::{Recording, Tolerance, fixtures_dir};
 use serde_json::{Value, json};
 
-use crate::support::{save, tensors_of};
+use crate::support::{check_several_texts, save, tensors_of};
 
 type B = Flex;
 
@@ -53,6 +53,15 @@ fn changed(name: &str, change: impl FnOnce(&mut Value)) -> (tempfile::TempDir, M
 
 fn write_config(folder: &Path, config: &Value) {
     std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+}
+
+#[test]
+fn a_clip_with_several_texts_is_as_many_clips() {
+    let recording = Recording::open("unet_motion/io.safetensors");
+    let device = Default::default();
+    let text: Tensor<B, 3> = recording.tensor("text", &device);
+    let texts = Tensor::cat(vec![text.clone(), text * 0.5], 0);
+    check_several_texts(&load(), recording.tensor("latents", &device), texts);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Convolutions by one product, or by one for each place of the kernel.
 
-use std::cell::Cell;
-
-use super::super::matrix::{Existing, Matrix, MatrixMut, for_each, multiply, rows_of};
+use super::super::matrix::{
+    Existing, Matrix, MatrixMut, for_each, multiply, rows_of, with_scratch,
+};
 use super::Sizes;
 
 /// Values of patches that a task copies out at once: 512 KiB of f32, so that they stay in the second-level cache.
@@ -184,18 +184,4 @@ pub(super) fn weight_backward(sizes: Sizes, x: &[f32], output_grad: &[f32]) -> V
         }
     }
     weights
-}
-
-/// Lends the calling thread's memory for `length` values, whatever they are.
-fn with_scratch<R>(length: usize, task: impl FnOnce(&mut [f32]) -> R) -> R {
-    thread_local! {
-        static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-    }
-    let mut scratch = SCRATCH.take();
-    if scratch.len() < length {
-        scratch.resize(length, 0.0);
-    }
-    let result = task(&mut scratch[..length]);
-    SCRATCH.set(scratch);
-    result
 }

@@ -12,11 +12,10 @@
 //! more is lost by rounding than in the sum itself.
 
 use std::array;
-use std::cell::Cell;
 
 use macerator::{Scalar, Simd, WithSimd};
 
-use super::super::matrix::{Existing, Matrix, MatrixMut, multiply, rows_of};
+use super::super::matrix::{Existing, Matrix, MatrixMut, multiply, rows_of, with_scratch};
 use super::super::simd::{Vector, load, on_vectors, store};
 use super::Sizes;
 
@@ -174,15 +173,10 @@ impl Tiles {
             self.sizes.out_channels,
             self.count(),
         );
-        with_scratch(|scratch| {
-            let Scratch {
-                inputs,
-                products,
-                padding,
-            } = scratch;
-            let inputs = at_least(inputs, PRODUCTS * count * from);
-            let products = at_least(products, PRODUCTS * count * to);
-            let padding = at_least(padding, from);
+        let lengths = [PRODUCTS * count * from, PRODUCTS * count * to, from];
+        with_scratch(lengths.iter().sum(), |scratch| {
+            let (inputs, rest) = scratch.split_at_mut(lengths[0]);
+            let (products, padding) = rest.split_at_mut(lengths[1]);
             padding.fill(0.0);
             on_vectors(TransformInputs {
                 tiles: self,
@@ -346,33 +340,4 @@ fn sums<S: Simd>(m: [Vector<S>; 16]) -> [Vector<S>; 4] {
 #[inline(always)]
 fn pair_of_sums<S: Simd>([a, b, c, d]: [Vector<S>; 4]) -> [Vector<S>; 2] {
     [a + b + c, b - c - d]
-}
-
-/// Memory that a thread keeps from task to task.
-#[derive(Default)]
-struct Scratch {
-    inputs: Vec<f32>,
-    products: Vec<f32>,
-    padding: Vec<f32>,
-}
-
-/// Lends the calling thread's memory; values are whatever they are.
-fn with_scratch<R>(task: impl FnOnce(&mut Scratch) -> R) -> R {
-    thread_local! {
-        static SCRATCH: Cell<Scratch> = const {
-            Cell::new(Scratch { inputs: Vec::new(), products: Vec::new(), padding: Vec::new() })
-        };
-    }
-    let mut scratch = SCRATCH.take();
-    let result = task(&mut scratch);
-    SCRATCH.set(scratch);
-    result
-}
-
-/// The first `length` values of a vector that grows as needed.
-fn at_least(values: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    if values.len() < length {
-        values.resize(length, 0.0);
-    }
-    &mut values[..length]
 }
