@@ -148,10 +148,10 @@ fn whole<B: TrackingBackend>(
     let timesteps = [question.timestep];
     let predicted = unet.forward(question.sample, &timesteps, question.text, hooks.lend());
     let loss = loss(predicted);
-    let value = scalar(loss.clone());
-    let mut gradients = (loss * scale).backward();
-    let gradient = |tensor: &Tensor<B, 3>| tensor.grad_remove(&mut gradients);
-    (value, tracked.iter().map(gradient).collect())
+    let mut found = (loss.clone() * scale).backward();
+    let gradient = |tensor: &Tensor<B, 3>| tensor.grad_remove(&mut found);
+    let gradients = tracked.iter().map(gradient).collect();
+    (scalar(loss), gradients)
 }
 
 fn by_stages<B: TrackingBackend>(
@@ -192,8 +192,7 @@ fn by_stages<B: TrackingBackend>(
         shape[2],
     );
     let loss = loss(predicted);
-    let value = scalar(loss.clone());
-    let mut found = (loss * scale).backward();
+    let mut found = (loss.clone() * scale).backward();
     let mut wanted = FeatureGradients::<B> {
         hidden_states: gradient_of(&output, &mut found),
         skips: Vec::new(),
@@ -215,7 +214,7 @@ fn by_stages<B: TrackingBackend>(
             }
         }
     }
-    (value, gradients)
+    (scalar(loss), gradients)
 }
 
 /// Gradients of what passes from one stage to the next.
@@ -287,6 +286,7 @@ fn gradient_of<B: AutodiffBackend>(
     gradient.unwrap_or_else(|| tensor.clone().inner().zeros_like())
 }
 
+/// The loss as a number. A GPU has computed all that was asked before when it is read, so it is read last.
 fn scalar<B: AutodiffBackend>(loss: Tensor<B, 1>) -> f32 {
     let data = loss.into_data().convert::<f32>();
     data.iter::<f32>().next().unwrap_or(f32::NAN)
