@@ -60,7 +60,7 @@ pub trait OnDevice {
 /// compute.
 ///
 /// On the CPU, the calling thread becomes one of those that kernels share their work among. Any other thread hands every
-/// operation over and sleeps until it is done, and a pass of a small network is a thousand operations. (The thread stays
+/// operation over and sleeps until it is done, and a pass of a small network is hundreds of small operations. (The thread stays
 /// outside if it would be the only one, or if other threads are at work already.)
 ///
 /// On GPUs, kernels that were compiled once are read from disk in later processes.

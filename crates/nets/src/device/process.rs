@@ -14,7 +14,8 @@ pub(super) fn join_workers() {
 }
 
 /// Has the engine keep compiled GPU kernels on disk, beside what it learned of which are the fastest; by itself it would
-/// compile them anew in every process. A `cubecl.toml` that says where stays in force.
+/// compile them anew in every process. It would also read a `cubecl.toml` of the folder that the program is started in, and
+/// panic at one that is damaged: that file is nobody's to place there, and is not read.
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
 pub(super) fn keep_compiled_kernels() {
     use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
@@ -22,7 +23,7 @@ pub(super) fn keep_compiled_kernels() {
     if CubeClRuntimeConfig::storage().lock().is_some() {
         return; // too late: the engine is at work
     }
-    let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
+    let mut config = CubeClRuntimeConfig::default().override_from_env();
     let where_it_tunes = config.autotune.cache.clone();
     config.compilation.cache.get_or_insert(where_it_tunes);
     CubeClRuntimeConfig::set(config);

@@ -9,7 +9,7 @@ use burn_flex::{Flex, FlexTensor, Layout};
 use super::half_flex::{are_f32_or_half, in_f32, narrowed, widened};
 use super::linear::LinearKernels;
 use super::matrix::{Existing, Matrix, MatrixMut, multiply, rows_of};
-use super::prepared_flex::{Form, Weights};
+use super::prepared_flex::{Form, LayerWeights};
 
 impl LinearKernels for Flex {
     fn project(
@@ -26,7 +26,7 @@ impl LinearKernels for Flex {
             Some(bias) => Cow::Borrowed(bias.storage()),
             None => Cow::Owned(vec![0.0; out_channels]),
         };
-        let weights = Weights::of(weight).in_f32();
+        let weights = LayerWeights::of(weight).in_f32();
         let matrix = Matrix::new(weights.storage(), [in_channels, out_channels], out_channels);
         rows_times(x, matrix, &start)
     }
@@ -39,7 +39,7 @@ impl LinearKernels for Flex {
             return Self::linear_x_backward(weight, output_grad);
         }
         let [in_channels, out_channels] = weight.layout().shape().dims();
-        let transposed = Weights::of(weight).prepared(Form::Transposed, |weights| {
+        let transposed = LayerWeights::of(weight).prepared(Form::Transposed, |weights| {
             let column = |index| weights.iter().skip(index).step_by(out_channels);
             (0..out_channels).flat_map(column).copied().collect()
         });

@@ -27,10 +27,10 @@ pub(super) enum Form {
     WinogradReversed,
 }
 
-/// Weights of f32, or of 16 bits that are widened when they are read.
-pub(super) struct Weights(FlexTensor);
+/// A layer's weights, of f32, or of 16 bits that are widened when they are read.
+pub(super) struct LayerWeights(FlexTensor);
 
-impl Weights {
+impl LayerWeights {
     pub(super) fn of(tensor: FlexTensor) -> Self {
         Self(tensor)
     }
@@ -139,8 +139,9 @@ mod tests {
     #[test]
     fn weights_are_prepared_once_for_each_form() {
         let weights = tensor(&[1.0, 2.0, 3.0]);
-        let of =
-            |form, make: fn(&[f32]) -> Vec<f32>| Weights::of(weights.clone()).prepared(form, make);
+        let of = |form, make: fn(&[f32]) -> Vec<f32>| {
+            LayerWeights::of(weights.clone()).prepared(form, make)
+        };
         let first = of(Form::Places, doubled);
         let again = of(Form::Places, |_| panic!("they are known"));
         assert!(Arc::ptr_eq(&first, &again));
@@ -152,20 +153,20 @@ mod tests {
     fn weights_that_change_are_prepared_anew() {
         let mut weights = tensor(&[1.0; 5]);
         assert_eq!(
-            *Weights::of(weights.clone()).prepared(Form::Places, doubled),
+            *LayerWeights::of(weights.clone()).prepared(Form::Places, doubled),
             [2.0; 5]
         );
         weights.storage_mut::<f32>().fill(7.0); // in place, but for the copy that is kept
         assert_eq!(
-            *Weights::of(weights).prepared(Form::Places, doubled),
+            *LayerWeights::of(weights).prepared(Form::Places, doubled),
             [14.0; 5]
         );
     }
 
     #[test]
     fn what_was_made_of_weights_that_are_gone_is_forgotten() {
-        let made = Weights::of(tensor(&[1.0; 9])).prepared(Form::Places, doubled);
-        Weights::of(tensor(&[1.0; 9])).prepared(Form::Transposed, doubled); // sweeps
+        let made = LayerWeights::of(tensor(&[1.0; 9])).prepared(Form::Places, doubled);
+        LayerWeights::of(tensor(&[1.0; 9])).prepared(Form::Transposed, doubled); // sweeps
         // Tests beside this one may have swept in between, never less.
         assert_eq!(Arc::strong_count(&made), 1);
     }
@@ -173,11 +174,11 @@ mod tests {
     #[test]
     fn weights_of_16_bits_are_kept_as_well_and_views_are_not() {
         let narrow = super::super::half_flex::narrowed(tensor(&[1.0; 7]), DType::BF16);
-        let made = Weights::of(narrow.clone()).prepared(Form::Places, doubled);
-        let again = Weights::of(narrow).prepared(Form::Places, doubled);
+        let made = LayerWeights::of(narrow.clone()).prepared(Form::Places, doubled);
+        let again = LayerWeights::of(narrow).prepared(Form::Places, doubled);
         assert!(Arc::ptr_eq(&made, &again));
         let view = FlexTensor::from_data(TensorData::new(vec![1.0_f32; 6], Shape::new([2, 3])));
-        let made = Weights::of(view.transpose(0, 1)).prepared(Form::Places, doubled);
+        let made = LayerWeights::of(view.transpose(0, 1)).prepared(Form::Places, doubled);
         assert_eq!((Arc::strong_count(&made), made[0]), (1, 2.0));
     }
 
@@ -187,7 +188,8 @@ mod tests {
             vec![1.0_f32, 2.0, 3.0, 4.0],
             Shape::new([2, 2]),
         ));
-        let row = |index| Weights::of(both.narrow(0, index, 1)).prepared(Form::Places, doubled);
+        let row =
+            |index| LayerWeights::of(both.narrow(0, index, 1)).prepared(Form::Places, doubled);
         assert_eq!((*row(0)).clone(), [2.0, 4.0]);
         assert_eq!((*row(1)).clone(), [6.0, 8.0]);
     }

@@ -22,7 +22,7 @@ use super::conv::{
 };
 use super::elementwise_flex::contiguous;
 use super::half_flex::{are_f32_or_half, narrowed, widened};
-use super::prepared_flex::{Form, Weights};
+use super::prepared_flex::{Form, LayerWeights};
 
 impl ConvKernels for Flex {
     fn convolve(
@@ -43,7 +43,7 @@ impl ConvKernels for Flex {
             None => Cow::Owned(vec![0.0; sizes.out_channels]),
         };
         let weights = Kernel {
-            weights: Weights::of(weight),
+            weights: LayerWeights::of(weight),
             is_reversed: false,
         };
         let values = convolved(sizes, x.storage(), &weights, &bias);
@@ -64,7 +64,7 @@ impl ConvKernels for Flex {
         let output_grad = contiguous(widened(output_grad));
         let output_grad = output_grad.storage();
         let weights = |is_reversed| Kernel {
-            weights: Weights::of(weight),
+            weights: LayerWeights::of(weight),
             is_reversed,
         };
         let values = match sizes.reversed() {
@@ -123,7 +123,7 @@ fn convolved(sizes: Sizes, x: &[f32], kernel: &Kernel, bias: &[f32]) -> Vec<f32>
 /// exchanged.
 struct Kernel {
     /// `[out channels, in channels, rows, columns]`, before anything is turned.
-    weights: Weights,
+    weights: LayerWeights,
     is_reversed: bool,
 }
 
